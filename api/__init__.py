@@ -1,0 +1,1 @@
+"""The HTTP facade: scans asked for, watched and read over REST."""

@@ -1,0 +1,56 @@
+"""The application: `uvicorn --factory api.app:create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from api import pages, problems
+from api.access import Keys
+from api.follower import Follower
+from api.guard import SizeGuard
+from api.prefect import PrefectGateway
+from api.routers.assets import assets
+from api.routers.health import health
+from api.routers.modules import modules
+from api.routers.policies import policies
+from api.routers.scans import scans
+from footprint.settings import Settings
+from footprint.store import open_store
+
+DESCRIPTION = """
+Pulsar finds what an organisation exposes: names, addresses, services, weaknesses. A scan runs in the background: ask
+for it, poll it by its id, read what it found. Every route but health needs the header `Authorization: Token …`.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the API of one installation; the settings come from the environment unless they are given."""
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = open_store(chosen.store_url)
+        async with PrefectGateway() as prefect:
+            follower = Follower(store, prefect)
+            app.state.settings, app.state.store, app.state.prefect = chosen, store, prefect
+            app.state.follower, app.state.keys = follower, Keys(store)
+            following = asyncio.create_task(follower.run())
+            yield
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+        store.close()
+
+    app = FastAPI(
+        title="Pulsar", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_middleware(SizeGuard)
+    problems.install(app)
+    pages.install(app)
+    for router in (scans, assets, policies, modules, health):
+        app.include_router(router)
+    return app

@@ -1,0 +1,88 @@
+"""Keeps the store in step with Prefect: one batched look at the live runs a second, however many clients ask."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from fastapi.concurrency import run_in_threadpool
+
+from api.prefect import PrefectGateway, PrefectHealth
+from footprint.errors import PrefectUnavailable, StoreUnavailable
+from footprint.reconciliation import Ended, RunState, Seen, reconcile
+from footprint.store import Store
+from footprint.store.scans import Live, finish, live_scans, observe, withdraw_forgotten
+
+LOOK_SECONDS = 1.0
+HEALTH_EVERY = 5
+"""Looks between two questions after Prefect's health."""
+FORGOTTEN_AFTER = timedelta(minutes=1)
+
+log = logging.getLogger("pulsar.api.follower")
+
+
+class Follower:
+    """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when."""
+
+    def __init__(self, store: Store, prefect: PrefectGateway) -> None:
+        self.health = PrefectHealth(server=False, detail="not asked yet")
+        self.heard_at: datetime | None = None
+        self._store = store
+        self._prefect = prefect
+
+    async def run(self) -> None:
+        """Look until cancelled; a look that fails is said once, and the next one follows."""
+        looks = 0
+        while True:
+            if looks % HEALTH_EVERY == 0:
+                await self._ask_health()
+            looks += 1
+            try:
+                await self._look()
+            except (PrefectUnavailable, StoreUnavailable) as away:
+                log.debug("%s", away)
+            except Exception:
+                log.exception("a look at the live scans failed")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ask_health(self) -> None:
+        before = self.health.server
+        self.health = await self._prefect.health()
+        if self.health.server:
+            self.heard_at = datetime.now(UTC)
+        if before != self.health.server:
+            log.warning("Prefect: %s", self.health.detail)
+
+    async def _look(self) -> None:
+        live = await run_in_threadpool(self._live)
+        if not live:
+            return
+        runs = await self._prefect.runs([scan.task_id for scan in live])
+        for scan in live:
+            await self._settle(scan, runs.get(scan.task_id))
+
+    def _live(self) -> list[Live]:
+        with self._store.write() as session:
+            withdraw_forgotten(session, FORGOTTEN_AFTER)
+            return live_scans(session)
+
+    async def _settle(self, scan: Live, run: RunState | None) -> None:
+        match reconcile(scan, run, datetime.now(UTC)):
+            case Ended() as ended:
+                if ended.lost:
+                    with suppress(PrefectUnavailable):
+                        await self._prefect.crash(scan.task_id, ended.verdict.error or "")
+                await run_in_threadpool(self._finish, scan, ended)
+            case Seen() as seen:
+                await run_in_threadpool(self._observe, scan, seen)
+
+    def _finish(self, scan: Live, ended: Ended) -> None:
+        with self._store.write() as session:
+            if finish(session, scan.id, ended.verdict, ended.state, at=ended.at):
+                log.warning("scan %s ended outside its flow: %s", scan.id, ended.verdict.error or ended.verdict.status)
+
+    def _observe(self, scan: Live, seen: Seen) -> None:
+        with self._store.write() as session:
+            observe(session, scan.id, seen.status, seen.state)

@@ -1,0 +1,52 @@
+"""What a route may ask for: the store, Prefect, the settings, a page, an id."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+from pydantic import BeforeValidator
+
+from api.follower import Follower
+from api.prefect import PrefectGateway
+from footprint.errors import NotFound
+from footprint.settings import Settings
+from footprint.store import Store
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _prefect(request: Request) -> PrefectGateway:
+    prefect: PrefectGateway = request.app.state.prefect
+    return prefect
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _follower(request: Request) -> Follower:
+    follower: Follower = request.app.state.follower
+    return follower
+
+
+def _canonical(text: str) -> UUID:
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        raise NotFound("there is nothing of that id") from None
+    if str(parsed) != text:
+        raise NotFound("there is nothing of that id", hint="ids are written in lower case with hyphens")
+    return parsed
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+PrefectDep = Annotated[PrefectGateway, Depends(_prefect)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+FollowerDep = Annotated[Follower, Depends(_follower)]
+Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(_canonical)]

@@ -1,0 +1,131 @@
+"""The one file of the API that speaks to Prefect: start a scan's run, look at runs, say how Prefect is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Crashed
+
+from footprint.errors import PrefectUnavailable
+from footprint.reconciliation import RunState
+
+DEPLOYMENT = "dispatch_scan/pulsar"
+POOL = "pulsar"
+SECONDS = 5.0
+"""How long a call may take before Prefect counts as away."""
+RUNS_AT_ONCE = 200
+"""The most that Prefect returns for one filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectHealth:
+    """How Prefect is. `workers` are the names of those online; `pool` is its status, or why there is none."""
+
+    server: bool
+    detail: str
+    pool: str | None = None
+    workers: tuple[str, ...] = ()
+
+
+class PrefectGateway:
+    """Prefect as the API needs it; every call is bounded, and raises `PrefectUnavailable` when it is not answered."""
+
+    def __init__(self) -> None:
+        self._client: PrefectClient = get_client(httpx_settings={"timeout": SECONDS})
+        self._deployment: UUID | None = None
+
+    async def __aenter__(self) -> PrefectGateway:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def start(self, scan_id: UUID, name: str) -> UUID:
+        """Create the run that carries a scan out, and return its id; the same scan always gets the same run."""
+        async with _bounded():
+            if self._deployment is None:
+                self._deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+            try:
+                run = await self._create(self._deployment, scan_id, name)
+            except ObjectNotFound:
+                # Deployed anew since: its id changed.
+                self._deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+                run = await self._create(self._deployment, scan_id, name)
+            return run.id
+
+    async def _create(self, deployment: UUID, scan_id: UUID, name: str) -> FlowRun:
+        return await self._client.create_flow_run_from_deployment(
+            deployment, parameters={"scan_id": str(scan_id)}, name=name, idempotency_key=str(scan_id)
+        )
+
+    async def runs(self, ids: Sequence[UUID]) -> dict[UUID, RunState]:
+        """Look at many runs at once; those that Prefect does not know are left out."""
+        found: dict[UUID, RunState] = {}
+        async with _bounded():
+            for start in range(0, len(ids), RUNS_AT_ONCE):
+                some = list(ids[start : start + RUNS_AT_ONCE])
+                wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
+                for run in await self._client.read_flow_runs(flow_run_filter=wanted, limit=RUNS_AT_ONCE):
+                    found[run.id] = _state(run)
+        return found
+
+    async def crash(self, run_id: UUID, message: str) -> None:
+        """End a run whose process is gone."""
+        async with _bounded():
+            await self._client.set_flow_run_state(run_id, Crashed(message=message), force=True)
+
+    async def health(self) -> PrefectHealth:
+        """Ask for the server, the pool and its workers. Never raises."""
+        try:
+            async with _bounded():
+                pool = await self._client.read_work_pool(POOL)
+                workers = await self._client.read_workers_for_work_pool(POOL)
+        except PrefectUnavailable as away:
+            return PrefectHealth(server=False, detail=str(away))
+        online = tuple(sorted(worker.name for worker in workers if worker.status == "ONLINE"))
+        state = "paused" if pool.is_paused else (pool.status.value.lower() if pool.status else "unknown")
+        return PrefectHealth(server=True, detail="answers", pool=state, workers=online)
+
+
+def _state(run: FlowRun) -> RunState:
+    assert run.state is not None
+    return RunState(
+        run.id,
+        run.state.type.value,
+        run.state.name or run.state.type.value.title(),
+        run.state.message or "",
+        has_started=run.run_count > 0,
+        ended_at=run.end_time,
+    )
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(SECONDS):
+            yield
+    except TimeoutError:
+        raise PrefectUnavailable("Prefect does not answer in time", hint="look at the Prefect server") from None
+    except ObjectNotFound:
+        raise PrefectUnavailable(
+            "Prefect has no deployment or pool for scans", hint="`pulsar up`, or `prefect deploy --all`"
+        ) from None
+    except PrefectHTTPStatusError as error:
+        code = error.response.status_code
+        hint = "is PREFECT_API_AUTH_STRING the server's?" if code in (401, 403) else "look at the Prefect server"
+        raise PrefectUnavailable(f"Prefect answers {code}", hint=hint) from error
+    except httpx.HTTPError as error:
+        raise PrefectUnavailable("Prefect cannot be reached", hint="is the Prefect server running?") from error

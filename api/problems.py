@@ -1,0 +1,75 @@
+"""How errors are answered: `{"error": code, "detail": sentence, "hint": sentence}`, never what the caller sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from footprint.errors import Conflict, InstallationError, InvalidRequest, NotFound, PulsarError, TransientError
+
+log = logging.getLogger("pulsar.api")
+
+STATUS_OF: tuple[tuple[type[PulsarError], int], ...] = (
+    (NotFound, 404),
+    (Conflict, 409),
+    (InvalidRequest, 400),
+    (TransientError, 503),
+    (InstallationError, 503),
+    (PulsarError, 422),
+)
+CODE_OF_STATUS = {400: "invalid_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+
+
+def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+    """The body of every error."""
+    body = {"error": code, "detail": detail} | ({"hint": hint} if hint else {})
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of error in this one way."""
+    app.add_exception_handler(PulsarError, _pulsar_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _pulsar_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PulsarError)
+    status = next(status for kind, status in STATUS_OF if isinstance(error, kind))
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TransientError) else None
+    return problem(status, error.code, error.detail, error.hint, headers)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return problem(422, "invalid_request", "; ".join(_sentence(entry) for entry in error.errors()[:5]))
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    """One validation error in words. The name of an unknown field is the caller's, so it is not repeated."""
+    if entry["type"] == "extra_forbidden":
+        return "there is a field that this request does not have"
+    return f"{_place(entry['loc'])}: {entry['msg']}"
+
+
+def _place(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location if part != "body") or "body"
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = CODE_OF_STATUS.get(error.status_code, "http_error")
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+async def _defect(request: Request, error: Exception) -> JSONResponse:
+    log.error("a defect in Pulsar, at %s", request.url.path, exc_info=error)
+    return problem(500, "defect", "a defect in Pulsar: its log says more")

@@ -1,0 +1,178 @@
+"""What goes over the wire. Requests forbid what they do not know; answers leave nothing out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from footprint.policy import DEFAULT_POLICY
+from footprint.states import Status
+from footprint.store.tables import Scan
+
+Line = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$")
+PROBLEM_EXAMPLE = {"error": "invalid_target", "detail": "the target is not a domain, an address or a network"}
+
+
+class ScanRequest(BaseModel):
+    """What to scan, and how."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"target": "example.com", "policy": "full_discovery", "comment": "Monthly footprint scan"}]
+        },
+    )
+
+    target: str = Field(max_length=1024, description="A domain, an address or a network in CIDR notation.")
+    policy: str = Field(default=DEFAULT_POLICY, max_length=64, description="The name of a policy.")
+    comment: Annotated[str, Line] = Field(default="", max_length=1000, description="For you; kept with the scan.")
+
+
+class ModuleOut(BaseModel):
+    """How far one module of a scan is: its units by status, its progress (0-100), and an error of one of them."""
+
+    name: str
+    status: str
+    progress: int
+    units: int
+    waiting: int
+    planned: int
+    running: int
+    done: int
+    partial: int
+    failed: int
+    skipped: int
+    error: str | None
+
+
+class CountsOut(BaseModel):
+    """How many different things a scan has seen."""
+
+    domains: int
+    hosts: int
+    services: int
+    findings: int
+
+
+class ScanOut(BaseModel):
+    """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC."""
+
+    id: UUID
+    target: str
+    asset: UUID
+    policy: str
+    comment: str
+    status: Status
+    progress: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    task_id: UUID
+    state: str
+    warnings: list[str]
+    error: str | None
+    modules: list[ModuleOut]
+    counts: CountsOut
+    score: float | None
+
+    @classmethod
+    def of(cls, scan: Scan) -> ScanOut:
+        """A row of the store, as it is shown: the row was checked when it was written."""
+        assert scan.task_id is not None
+        return cls.model_construct(
+            id=scan.id,
+            target=scan.target,
+            asset=scan.asset_id,
+            policy=scan.policy_name,
+            comment=scan.comment,
+            status=Status(scan.status),
+            progress=scan.progress,
+            created_at=scan.created_at,
+            started_at=scan.started_at,
+            finished_at=scan.finished_at,
+            task_id=scan.task_id,
+            state=scan.state,
+            warnings=scan.warnings,
+            error=scan.error,
+            modules=[ModuleOut.model_construct(**line) for line in scan.modules],
+            counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
+            score=scan.score,
+        )
+
+
+class Root(BaseModel):
+    """A domain, host or network that belongs to an asset."""
+
+    kind: str
+    value: str
+
+
+class AssetOut(BaseModel):
+    """An organisation as the scans see it; `counts` is what is known of it now."""
+
+    id: UUID
+    name: str
+    roots: list[Root]
+    counts: CountsOut
+    created_at: datetime
+    first_seen: datetime | None
+    last_seen: datetime | None
+
+
+class PolicyOut(BaseModel):
+    """A policy with all that it says."""
+
+    name: str
+    description: str
+    modules: dict[str, dict[str, Any]]
+    concurrency: int
+    intensity: int
+    ports: str
+    max_addresses: int
+    depth: int
+    max_records: int
+    unit_timeout: int
+    scan_timeout: int
+    required: list[str]
+
+
+class ModuleStateOut(BaseModel):
+    """A module on the machine that answers: `state` is ready, degraded, missing or too_old."""
+
+    name: str
+    summary: str
+    risk: str
+    installed: bool
+    version: str | None
+    state: str
+    privileged: bool | None
+    remedy: str
+
+
+class PartOut(BaseModel):
+    """One part of the platform. `status` is ok, warn or fail."""
+
+    name: str
+    status: str
+    detail: str
+
+
+class HealthOut(BaseModel):
+    """How the platform is: ok, degraded (scans wait) or down (nothing can be read)."""
+
+    status: str
+    parts: list[PartOut]
+
+
+class Problem(BaseModel):
+    """The body of every error: a stable word, a sentence, and sometimes what to do."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**PROBLEM_EXAMPLE}})
+
+    error: str
+    detail: str
+    hint: str | None = None

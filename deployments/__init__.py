@@ -1,0 +1,1 @@
+"""What runs where and when: the platform, its worker, and the `pulsar` command."""

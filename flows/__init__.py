@@ -1,0 +1,1 @@
+"""Order and concurrency: which unit of a scan runs when."""

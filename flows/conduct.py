@@ -1,0 +1,177 @@
+"""How the units of one scan are kept going: submitted while there is room, absorbed as they end, judged at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+from tasks.catalogue import tool_named
+
+from flows.frontier import Bounds, Frontier, seeds
+from flows.report import publish_report
+from footprint.admission import admit, scope_of
+from footprint.errors import InvalidTarget, ScanStopped
+from footprint.states import Status
+from footprint.store.inventory import records_of
+from footprint.store.scans import Begun, begin, finish, insert_scan, keep_alive, scan_of_task
+from footprint.store.units import Unit, digest_of, plan_unit, reports_of
+from footprint.verdict import Verdict, conclude
+from tasks.installation import installation
+from tasks.run_scan import run_scan
+from tasks.stopping import stop_flag
+
+TICK_SECONDS = 1.0
+"""How often the lease is renewed and the progress published, at least."""
+
+
+def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str | None, policy: str, comment: str) -> Begun:
+    """Take up the scan of this run; one that was started from Prefect gets its row here.
+
+    Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
+    to be taken up.
+    """
+    here = installation()
+    with here.store.write() as session:
+        if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
+            if target is None:
+                raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
+            new = admit(here.settings, target=target, policy=policy, comment=comment, origin="prefect", task_id=task_id)
+            scan_id = insert_scan(session, new)[0].id
+        return begin(session, scan_id, task_id)
+
+
+class Conductor:
+    """Carries one scan out. As a context it makes sure that nothing of the scan goes on when it is left."""
+
+    def __init__(self, scan: Begun) -> None:
+        self._here = installation()
+        self._scan = scan
+        self._stopped = stop_flag(scan.id)
+        self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+        self._running: dict[PrefectFuture[Any], tuple[int, Unit]] = {}
+        self._cut_short: str | None = None
+        self._deadline = time.monotonic() + scan.policy.scan_timeout
+        tools = [tool_named(name) for name in scan.policy.modules]
+        scope = scope_of(self._here.settings, scan.target, scan.policy)
+        self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records))
+
+    def __enter__(self) -> Conductor:
+        # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
+        # so they are kept with the scan, and go with it.
+        self._directory = self._here.settings.work_dir / str(self._scan.id)
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.tempdir = str(self._directory)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        tempfile.tempdir = None
+        for future in list(self._running):
+            future.wait(timeout=10)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if error is not None:
+            self._settle_broken(error)
+
+    def _settle_broken(self, error: BaseException) -> None:
+        """Write down that the scan ended with its flow, so that no row says STARTED when its run is dead."""
+        if isinstance(error, ScanStopped):
+            return  # it was ended elsewhere
+        if isinstance(error, TerminationSignal):
+            verdict, state = _terminated()
+        else:
+            verdict, state = Verdict(Status.FAILURE, error=f"a defect in Pulsar: {type(error).__name__}"), "Failed"
+        with self._here.store.write() as session:
+            finish(session, self._scan.id, verdict, state)
+
+    def play(self) -> None:
+        """Keep units going until there is nothing left to do or no time to do it."""
+        self._frontier.offer(seeds(self._scan.target))
+        self._publish()
+        while self._spawn() or self._running:
+            self._absorb()
+            if time.monotonic() > self._deadline and not self._cut_short:
+                self._cut_short = f"the scan was cut short after {self._scan.policy.scan_timeout} s, its scan_timeout"
+                self._stopped.set()
+
+    def _spawn(self) -> bool:
+        """Submit units while there is room for them; True while any is waiting."""
+        while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
+            unit = self._frontier.take()
+            if unit is None:
+                return False
+            self._submit(unit)
+        return bool(self._frontier.waiting()) and not self._cut_short
+
+    def _submit(self, unit: Unit) -> None:
+        with self._here.store.write() as session:
+            unit_id = plan_unit(session, self._scan.id, self._scan.attempt, unit)
+        future = run_scan.submit(self._scan, unit.module, unit.batch)
+        self._running[future] = (unit_id, unit)
+        future.add_done_callback(self._ended.put)
+
+    def _absorb(self) -> None:
+        """Wait for units to end, at most a tick, and offer what they found."""
+        try:
+            ended = [self._ended.get(timeout=TICK_SECONDS)]
+            while not self._ended.empty():
+                ended.append(self._ended.get())
+        except Empty:
+            ended = []
+        for future in ended:
+            unit_id, unit = self._running.pop(future)
+            with self._here.store.read() as session:
+                self._frontier.offer(records_of(session, unit_id), unit.depth + 1)
+        self._publish()
+
+    def _publish(self) -> None:
+        with self._here.store.write() as session:
+            progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+            keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
+
+    def conclude(self) -> State:
+        """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
+        left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
+        if self._frontier.over_limit:
+            left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
+        with self._here.store.write() as session:
+            reports = reports_of(session, self._scan.id)
+            verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+            _, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+            keep_alive(session, self._scan.id, self._scan.attempt, 0, modules)
+            state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
+            finish(session, self._scan.id, verdict, state)
+        self._tell(verdict)
+        publish_report(self._here.store, self._scan, verdict)
+        if verdict.status is Status.SUCCESS:
+            return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
+        return Failed(message=verdict.error)
+
+    def _tell(self, verdict: Verdict) -> None:
+        log = get_run_logger()
+        for warning in verdict.warnings:
+            log.warning("%s", warning)
+        if verdict.error:
+            log.error("%s", verdict.error)
+        log.info("scan %s ended: %s", self._scan.id, verdict.status)
+
+
+def _terminated() -> tuple[Verdict, str]:
+    """What a SIGTERM meant: the run was cancelled, or else its worker is going down."""
+    with get_client(sync_client=True, httpx_settings={"timeout": 3}) as client:
+        run = client.read_flow_run(UUID(flow_run.id))
+    if run.state and (run.state.is_cancelling() or run.state.is_cancelled()):
+        return Verdict(Status.REVOKED), "Cancelled"
+    return Verdict(Status.FAILURE, error="the worker was stopped while the scan ran"), "Crashed"

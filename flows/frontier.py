@@ -1,0 +1,126 @@
+"""Which unit of a scan comes next: plain Python, without Prefect, store or network.
+
+Every record that a scan knows of is offered once to each module that accepts its kind. There is no barrier: a module
+gets the records of its kind as soon as there are any and a place is free, in batches as large as have gathered by
+then and the module takes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from itertools import islice
+from math import ceil
+
+from footprint.records import DomainName, Host, Network, Record, subject_of
+from footprint.scope import Scope
+from footprint.store.units import Unit
+from tasks.tool import Intake, Tool
+
+SWEEP_ADDRESSES = 64
+"""A network is looked at in pieces of this many addresses, so that results and progress come early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a scan goes: discoveries away from its target, and records in all."""
+
+    depth: int
+    records: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Records of one module that may share a unit, by key, in the order they came."""
+
+    tool: Tool
+    intake: Intake
+    waiting: OrderedDict[Hashable, list[Record]] = field(default_factory=OrderedDict)
+    depth: int = 0
+
+    @property
+    def units(self) -> int:
+        return ceil(len(self.waiting) / self.intake.batch)
+
+
+class Frontier:
+    """The records found so far, and the units of work they give rise to.
+
+    `tools` are the policy's modules, in the order in which they are served. `left_out` says, by subject, which
+    records were kept out of further work and by which rule.
+    """
+
+    def __init__(self, tools: Sequence[Tool], scope: Scope, bounds: Bounds) -> None:
+        self.left_out: dict[str, str] = {}
+        self.over_limit = 0
+        self._tools = tuple(tools)
+        self._scope = scope
+        self._bounds = bounds
+        self._known: set[Record] = set()
+        self._given: set[tuple[str, Record]] = set()
+        self._lanes: OrderedDict[tuple[str, str, str], _Lane] = OrderedDict()
+        self._batches: Counter[str] = Counter()
+
+    def offer(self, records: Iterable[Record], depth: int = 0) -> None:
+        """Take records in: those found by a unit of `depth` are one discovery further from the target."""
+        for record in records:
+            if self._is_admitted(record, depth):
+                for tool in self._tools:
+                    self._queue(tool, record, depth)
+
+    def _is_admitted(self, record: Record, depth: int) -> bool:
+        subject = subject_of(record)
+        decision = self._scope.decide(record)
+        if not decision.touch:
+            if record not in self._known:
+                self.left_out.setdefault(subject, decision.rule)
+            return False
+        self.left_out.pop(subject, None)
+        if record not in self._known and len(self._known) >= self._bounds.records:
+            self.over_limit += 1
+            return False
+        self._known.add(record)
+        return depth <= self._bounds.depth
+
+    def _queue(self, tool: Tool, record: Record, depth: int) -> None:
+        intake = tool.intake_of(record)
+        if intake is None or (tool.name, record) in self._given:
+            return
+        self._given.add((tool.name, record))
+        place = (tool.name, record.kind, intake.lane(record))
+        lane = self._lanes.setdefault(place, _Lane(tool, intake))
+        lane.waiting.setdefault(intake.key(record), []).append(record)
+        lane.depth = max(lane.depth, depth)
+
+    def take(self) -> Unit | None:
+        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first."""
+        for tool in self._tools:
+            for lane in self._lanes.values():
+                if lane.tool is tool and lane.waiting:
+                    return self._unit(lane)
+        return None
+
+    def _unit(self, lane: _Lane) -> Unit:
+        chosen = list(islice(lane.waiting, lane.intake.batch))
+        records = tuple(record for key in chosen for record in lane.waiting.pop(key))
+        self._batches[lane.tool.name] += 1
+        return Unit(lane.tool.name, self._batches[lane.tool.name], lane.depth, records)
+
+    def waiting(self) -> dict[str, int]:
+        """How many units are waiting, by module."""
+        waiting: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            waiting[lane.tool.name] += lane.units
+        return {name: units for name, units in waiting.items() if units}
+
+
+def seeds(target: DomainName | Host | Network) -> list[Record]:
+    """What a scan starts from: its target, a network in pieces of `SWEEP_ADDRESSES`."""
+    if not isinstance(target, Network):
+        return [target]
+    network = ip_network(target.cidr)
+    longest = network.max_prefixlen - (SWEEP_ADDRESSES - 1).bit_length()
+    pieces = [network] if network.prefixlen >= longest else network.subnets(new_prefix=longest)
+    return [Network(str(piece)) for piece in pieces]

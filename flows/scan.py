@@ -1,0 +1,39 @@
+"""The Prefect flow of a scan: from the request to the verdict."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.conduct import Conductor, begin_scan
+from footprint.policy import DEFAULT_POLICY
+
+UNITS_AT_ONCE = 64
+"""The most that a policy's `concurrency` may ask for."""
+
+
+@flow(
+    name="dispatch_scan",
+    task_runner=ThreadPoolTaskRunner(max_workers=UNITS_AT_ONCE),  # type: ignore[arg-type]
+    persist_result=False,
+)
+def dispatch_scan(
+    scan_id: UUID | None = None,
+    target: str | None = None,
+    policy: str = DEFAULT_POLICY,
+    comment: str = "",
+) -> State:
+    """Scan one target: spawn a task for each unit of work, as long as there is any, and judge what came of it.
+
+    Give a `target` (a domain, an address or a network) and a `policy` (passive, quick, full_discovery, stealth,
+    network_sweep) to start a scan from here. The API gives a `scan_id` instead, of a scan that is written down.
+    """
+    scan = begin_scan(UUID(flow_run.id), scan_id, target=target, policy=policy, comment=comment)
+    get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
+    with Conductor(scan) as conductor:
+        conductor.play()
+        return conductor.conclude()

@@ -1,0 +1,150 @@
+"""Every error of Pulsar, grouped by what the caller should do about it.
+
+PulsarError
+├── RequestError            fix the request
+│   ├── InvalidTarget       it is not a name, an address or a network
+│   ├── TargetRefused       it is one, and may not be touched
+│   ├── InvalidPolicy       no such policy, or one that contradicts itself
+│   ├── InvalidRequest      malformed or of the wrong shape
+│   ├── NotFound            nothing of that id
+│   └── Conflict            it contradicts what is already there
+├── InstallationError       install or grant something on this machine
+│   ├── ToolMissing
+│   ├── ToolTooOld
+│   ├── NotPrivileged
+│   ├── StoreNotMigrated
+│   └── PlatformError       the platform cannot be started as asked
+├── TransientError          try again later
+│   ├── PrefectUnavailable
+│   └── StoreUnavailable
+└── UnitError               give this unit of work up; the scan goes on and says so
+    ├── ToolTimedOut
+    ├── ToolCrashed
+    ├── OutputTooLarge
+    ├── OutputNotUnderstood
+    ├── LookupFailed        a name server gave no answer
+    └── ScanStopped         the scan was cancelled, or its worker is going down
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PulsarError(Exception):
+    """Anything Pulsar itself reports: a sentence for the operator, and what to do about it.
+
+    `code` is the stable word in `{"error": code}`; `hint` says the remedy and may be empty. `detail` never
+    repeats what the caller sent.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, hint: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.hint})" if self.hint else self.detail
+
+
+class RequestError(PulsarError):
+    """The request must be changed."""
+
+    code = "bad_request"
+
+
+class InvalidTarget(RequestError):
+    code = "invalid_target"
+
+
+class TargetRefused(RequestError):
+    code = "target_refused"
+
+
+class InvalidPolicy(RequestError):
+    code = "invalid_policy"
+
+
+class InvalidRequest(RequestError):
+    code = "invalid_request"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+
+
+class Conflict(RequestError):
+    code = "conflict"
+
+
+class InstallationError(PulsarError):
+    """Something must be installed or granted on this machine."""
+
+    code = "installation"
+
+
+class ToolMissing(InstallationError):
+    code = "tool_missing"
+
+
+class ToolTooOld(InstallationError):
+    code = "tool_too_old"
+
+
+class NotPrivileged(InstallationError):
+    code = "not_privileged"
+
+
+class StoreNotMigrated(InstallationError):
+    code = "store_not_migrated"
+
+
+class PlatformError(InstallationError):
+    code = "platform"
+
+
+class TransientError(PulsarError):
+    """The same call may succeed later. `retry_after` is in seconds."""
+
+    code = "unavailable"
+    retry_after: ClassVar[int] = 5
+
+
+class PrefectUnavailable(TransientError):
+    code = "prefect_unavailable"
+
+
+class StoreUnavailable(TransientError):
+    code = "store_unavailable"
+
+
+class UnitError(PulsarError):
+    """One unit of a scan gave no full answer; the scan goes on."""
+
+    code = "unit_failed"
+
+
+class ToolTimedOut(UnitError):
+    code = "tool_timed_out"
+
+
+class ToolCrashed(UnitError):
+    code = "tool_crashed"
+
+
+class OutputTooLarge(UnitError):
+    code = "output_too_large"
+
+
+class OutputNotUnderstood(UnitError):
+    code = "output_not_understood"
+
+
+class LookupFailed(UnitError):
+    code = "lookup_failed"
+
+
+class ScanStopped(UnitError):
+    code = "scan_stopped"

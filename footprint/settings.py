@@ -1,0 +1,76 @@
+"""What this installation is: read from the environment (`PULSAR_*`) once, at the edge, and passed down."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """The installation's knobs. Lists are separated by commas; times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PULSAR_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    home: Path = Field(default=Path("~/.pulsar"), description="Where this platform keeps its state.")
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the API.")
+    api_url: str | None = Field(default=None, description="Where the `pulsar` command finds the API.")
+    api_token: str | None = Field(default=None, description="Token the `pulsar` command sends, instead of the home's.")
+    prefect_port: int = Field(default=4200, ge=1, le=65535, description="Port of the embedded Prefect server.")
+    database_url: str | None = Field(default=None, description="SQLAlchemy URL of the store; SQLite in the home else.")
+    scope_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Networks that may be scanned although they are special-purpose (RFC 6890)."
+    )
+    scope_exclude: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Networks, addresses and domains that are never touched."
+    )
+    resolvers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Name servers to ask, `address` or `address:port`; the system's else."
+    )
+    worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
+    scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("scope_allow", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value
+
+    @field_validator("scope_exclude", "resolvers", mode="before")
+    @classmethod
+    def _word_list(cls, value: object) -> object:
+        return _words(value) if isinstance(value, str) else value
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store: `PULSAR_DATABASE_URL`, or `pulsar.db` in the home."""
+        url = self.database_url or f"sqlite:///{self.home / 'pulsar.db'}"
+        for plain in ("postgresql://", "postgres://"):
+            if url.startswith(plain):
+                return "postgresql+psycopg://" + url.removeprefix(plain)
+        return url
+
+    @property
+    def base_url(self) -> str:
+        """Where the API of this home is reached."""
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return (self.api_url or f"http://{host}:{self.api_port}").rstrip("/")
+
+    @property
+    def work_dir(self) -> Path:
+        """Where units of work keep their files while they run."""
+        return self.home / "work"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

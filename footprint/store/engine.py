@@ -1,0 +1,116 @@
+"""Connections and transactions: one request or one unit is one transaction, on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from footprint.errors import StoreNotMigrated, StoreUnavailable
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another before it gives up."""
+
+
+class Store:
+    """The database of one installation; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(pulsar_writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads. Raises `StoreUnavailable`."""
+        with _translated(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed at the end, or rolled back whole. Raises `StoreUnavailable`."""
+        with _translated(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailable("the store does not answer", hint=str(error.orig).splitlines()[0][:200]) from error
+
+
+def open_store(url: str) -> Store:
+    """Open a migrated store. Raises `StoreNotMigrated` where `migrate` has not been run, or is of another version."""
+    store = connect(url)
+    with _translated(), store.engine.connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+    if present != _head():
+        store.close()
+        raise StoreNotMigrated(
+            "the store is not of this version's shape", hint="start the platform once: `pulsar up` migrates it"
+        )
+    return store
+
+
+def connect(url: str) -> Store:
+    """Make the engine of a store, whatever state it is in."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return Store(create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20))
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=20)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Store(engine)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another wrote in between; one that is
+    # going to write takes the lock at its start and waits for it.
+    writes = connection.get_execution_options().get("pulsar_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def migrate(url: str) -> None:
+    """Bring a store to this version's shape; safe to repeat. Raises `StoreUnavailable`."""
+    if (database := make_url(url).database) and url.startswith("sqlite") and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = connect(url)
+    try:
+        with _translated(), store.write() as session:
+            config = _config()
+            config.attributes["connection"] = session.connection()
+            command.upgrade(config, "head")
+    finally:
+        store.close()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@cache
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()

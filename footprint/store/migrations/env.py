@@ -1,0 +1,15 @@
+"""Runs migrations on the connection that `footprint.store.migrate` opened."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from footprint.store.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

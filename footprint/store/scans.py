@@ -1,0 +1,192 @@
+"""The life of a scan's row: asked for, attached to its Prefect run, begun, kept alive, ended. No step goes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Update, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from footprint.admission import NewScan
+from footprint.errors import Conflict, NotFound, ScanStopped
+from footprint.policy import ScanPolicy
+from footprint.records import DomainName, Host, Network, subject_of
+from footprint.states import LIVE, Status
+from footprint.store.packing import record_of
+from footprint.store.tables import Asset, AssetRoot, Scan, now
+from footprint.store.upsert import upsert
+from footprint.verdict import Verdict
+
+LEASE = timedelta(seconds=30)
+"""How long a running scan may be silent before it counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a flow needs to carry a scan out. `attempt` is its fencing token."""
+
+    id: UUID
+    asset_id: UUID
+    target: DomainName | Host | Network
+    policy: ScanPolicy
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A scan that has not ended, as the store knows it."""
+
+    id: UUID
+    task_id: UUID
+    status: Status
+    state: str
+    lease_until: datetime | None
+
+
+def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
+    """Save a request; the same request under the same idempotency key is found again (then the flag is False).
+
+    Raises `Conflict` where the key was used for another request.
+    """
+    if new.idempotency_key and (known := _by_key(session, new.idempotency_key)):
+        if known.request_digest != new.digest:
+            raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
+        return known, False
+    scan = Scan(
+        asset_id=_asset_of(session, new.target),
+        target=subject_of(new.target),
+        target_kind=new.target.kind,
+        policy_name=new.policy.name,
+        policy=new.policy.model_dump(mode="json"),
+        comment=new.comment,
+        origin=new.origin,
+        idempotency_key=new.idempotency_key,
+        request_digest=new.digest,
+        task_id=new.task_id,
+    )
+    session.add(scan)
+    session.flush()
+    return scan, True
+
+
+def _by_key(session: Session, key: str) -> Scan | None:
+    return session.scalars(select(Scan).where(Scan.idempotency_key == key)).one_or_none()
+
+
+def _asset_of(session: Session, target: DomainName | Host | Network) -> UUID:
+    """The asset whose root this is; the first scan of a root makes it."""
+    name = subject_of(target)
+    row = {"name": name}
+    (asset_id,) = upsert(session, Asset, [row], ["name"], lambda new: {"name": new.name}, [Asset.id])[0]
+    root = {"asset_id": asset_id, "kind": target.kind, "value": name}
+    keys = ["asset_id", "kind", "value"]
+    upsert(session, AssetRoot, [root], keys, lambda new: {"value": new.value}, [AssetRoot.id])
+    return cast(UUID, asset_id)
+
+
+def attach(session: Session, scan_id: UUID, task_id: UUID) -> bool:
+    """Give a scan its Prefect run. False where the scan is gone or has another run."""
+    return _changed(
+        session,
+        update(Scan).where(Scan.id == scan_id, (Scan.task_id.is_(None)) | (Scan.task_id == task_id)),
+        task_id=task_id,
+    )
+
+
+def withdraw(session: Session, scan_id: UUID) -> None:
+    """Take back a request that got no Prefect run: the caller was told so."""
+    session.execute(delete(Scan).where(Scan.id == scan_id, Scan.task_id.is_(None)))
+
+
+def withdraw_forgotten(session: Session, older_than: timedelta) -> int:
+    """Take back requests whose caller never got an answer (the API died between its two steps)."""
+    gone = delete(Scan).where(Scan.task_id.is_(None), Scan.created_at < now() - older_than)
+    return cast("CursorResult[Any]", session.execute(gone)).rowcount
+
+
+def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
+    """Take a scan up: STARTED, a new attempt, a lease. Raises `NotFound`, or `Conflict` where it has ended."""
+    scan = session.scalars(select(Scan).where(Scan.id == scan_id).with_for_update()).one_or_none()
+    if scan is None:
+        raise NotFound("there is no such scan: its request was withdrawn")
+    if Status(scan.status).is_terminal:
+        raise Conflict(f"the scan has ended already: {scan.status}")
+    if scan.task_id not in (None, task_id):
+        raise Conflict("the scan belongs to another run")
+    scan.task_id, scan.status, scan.state = task_id, Status.STARTED, "Running"
+    scan.attempt += 1
+    scan.started_at = scan.started_at or now()
+    scan.lease_until = now() + LEASE
+    return Begun(
+        id=scan.id,
+        asset_id=scan.asset_id,
+        target=record_of(scan.target_kind, scan.target),
+        policy=ScanPolicy.model_validate(scan.policy),
+        attempt=scan.attempt,
+    )
+
+
+def scan_of_task(session: Session, task_id: UUID) -> UUID | None:
+    """The scan that a Prefect run carries out, if there is one."""
+    return session.scalars(select(Scan.id).where(Scan.task_id == task_id)).one_or_none()
+
+
+def hold(session: Session, scan_id: UUID, attempt: int) -> UUID:
+    """Make sure that this attempt still owns the scan, and keep it so until the transaction ends.
+
+    Returns the asset's id. Raises `ScanStopped` where the scan has ended or another attempt took it over.
+    """
+    owner = select(Scan.asset_id).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status.in_(LIVE))
+    asset_id = session.scalars(owner.with_for_update(key_share=True)).one_or_none()
+    if asset_id is None:
+        raise ScanStopped("the scan has ended, or another worker has taken it over")
+    return asset_id
+
+
+def keep_alive(session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]]) -> None:
+    """Renew the lease and publish the digest; progress never falls. Raises `ScanStopped`."""
+    higher = func.max if session.get_bind().dialect.name == "sqlite" else func.greatest
+    alive = update(Scan).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status.in_(LIVE))
+    if not _changed(
+        session, alive, lease_until=now() + LEASE, progress=higher(Scan.progress, progress), modules=modules
+    ):
+        raise ScanStopped("the scan has ended, or another worker has taken it over")
+
+
+def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at: datetime | None = None) -> bool:
+    """End a scan. False where it had ended before: a terminal status never changes."""
+    ended: dict[str, Any] = {
+        "status": verdict.status,
+        "state": state,
+        "finished_at": at or now(),
+        "warnings": list(verdict.warnings),
+        "error": verdict.error,
+        "lease_until": None,
+    }
+    if verdict.status is Status.SUCCESS:
+        ended["progress"] = 100
+    return _changed(session, update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE)), **ended)
+
+
+def observe(session: Session, scan_id: UUID, status: Status, state: str) -> bool:
+    """Note what Prefect says of a scan that has not ended. A scan that its flow has begun is not put back."""
+    seen = update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE))
+    if status is Status.PENDING:
+        seen = seen.where(Scan.status == Status.PENDING)
+    return _changed(session, seen, status=status, state=state)
+
+
+def live_scans(session: Session) -> list[Live]:
+    """All scans that have a Prefect run and have not ended, oldest first."""
+    columns = (Scan.id, Scan.task_id, Scan.status, Scan.state, Scan.lease_until)
+    rows = session.execute(
+        select(*columns).where(Scan.status.in_(LIVE), Scan.task_id.is_not(None)).order_by(Scan.created_at)
+    )
+    return [Live(row.id, row.task_id, Status(row.status), row.state, row.lease_until) for row in rows]
+
+
+def _changed(session: Session, statement: Update, **values: Any) -> bool:
+    return cast("CursorResult[Any]", session.execute(statement.values(**values))).rowcount == 1

@@ -1,0 +1,1 @@
+"""The scanners, one file each, and how any of them is run."""

@@ -1,0 +1,86 @@
+"""What this worker can do: which tools are installed, of which version, with which powers, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from footprint.errors import InstallationError, ToolMissing, ToolTooOld
+from footprint.settings import Settings
+from tasks import nmap
+from tasks.catalogue import catalogue
+from tasks.runner import PATH, Limits, containment, run
+from tasks.tool import Binary, Command, Powers, Tool
+
+INSPECTION_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleState:
+    """One module on this worker. `state` is ready, degraded, missing or too_old; `privileged` is None if not needed."""
+
+    name: str
+    summary: str
+    risk: str
+    installed: bool
+    version: str | None
+    state: str
+    privileged: bool | None
+    remedy: str
+
+
+@cache
+def version_of(binary: Binary, work_dir: Path) -> str:
+    """The version a program prints of itself. Raises `ToolMissing` or `ToolTooOld`, each with the remedy."""
+    if shutil.which(binary.name, path=PATH) is None:
+        raise ToolMissing(f"{binary.name}: not installed on this worker", hint=binary.install)
+    output = run(Command(binary.version_argv), Limits(INSPECTION_SECONDS, work_dir))
+    match = binary.version_pattern.search(output.stdout + output.stderr)
+    if match is None:
+        raise ToolMissing(f"{binary.name}: a program of that name is here, but it is another", hint=binary.install)
+    version = match.group(1)
+    if tuple(int(part) for part in version.split(".")) < binary.minimum:
+        least = ".".join(str(part) for part in binary.minimum)
+        raise ToolTooOld(f"{binary.name}: version {version} is older than {least}", hint=binary.install)
+    return version
+
+
+@cache
+def powers(work_dir: Path) -> Powers:
+    """Whether raw sockets are to be had, asked of the kernel by the very launcher that scans use.
+
+    It takes nmap to ask; without it the answer is no.
+    """
+    if shutil.which("nmap", path=PATH) is None:
+        return Powers(raw_sockets=False, reason="nmap, which is needed to ask, is not installed")
+    return nmap.powers_of(run(nmap.powers_probe(), Limits(INSPECTION_SECONDS, work_dir)))
+
+
+def inspect_modules(settings: Settings) -> list[ModuleState]:
+    """Look at every module of the catalogue, as it would be run here."""
+    return [_inspect(tool, settings.work_dir) for tool in catalogue().values()]
+
+
+def _inspect(tool: Tool, work_dir: Path) -> ModuleState:
+    if tool.binary is None:
+        return _state(tool, None, "ready")
+    try:
+        version = version_of(tool.binary, work_dir)
+        contained = containment()
+    except InstallationError as error:
+        state = "too_old" if isinstance(error, ToolTooOld) else "missing"
+        return _state(tool, None, state, remedy=str(error))
+    if tool.degrade and not (granted := powers(work_dir)).raw_sockets:
+        remedy = f"run the worker as root, or with ambient CAP_NET_RAW and CAP_NET_ADMIN: {granted.reason}"
+        return _state(tool, version, "degraded", privileged=False, remedy=remedy)
+    remedy = "" if contained == "bubblewrap" else f"apt-get install bubblewrap: contained by {contained} only"
+    return _state(tool, version, "ready", privileged=True if tool.degrade else None, remedy=remedy)
+
+
+def _state(
+    tool: Tool, version: str | None, state: str, *, privileged: bool | None = None, remedy: str = ""
+) -> ModuleState:
+    installed = state in ("ready", "degraded", "too_old")
+    return ModuleState(tool.name, tool.summary, tool.risk, installed, version, state, privileged, remedy)

@@ -1,0 +1,88 @@
+"""The Prefect task of a scan: one module against one batch of its records."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from footprint.admission import scope_of
+from footprint.errors import UnitError
+from footprint.store.scans import Begun
+from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
+from footprint.verdict import UnitStatus
+from tasks.installation import Installation, installation
+from tasks.stopping import stop_flag
+from tasks.unit import Circumstances, carry_out
+
+REPORT_SECONDS = 1.0
+
+
+class _OfPrefectShell(logging.Filter):
+    """Drops what prefect-shell says of each start and end of a process: the unit says it in the field's words."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "prefect_shell" not in record.pathname
+
+
+logging.getLogger("prefect.task_runs").addFilter(_OfPrefectShell())
+
+
+@task(name="run_scan", task_run_name="{module} batch {batch}", persist_result=False, cache_policy=NO_CACHE)
+def run_scan(scan: Begun, module: str, batch: int) -> int:
+    """Carry one planned unit out and keep what it found; returns how many records that were.
+
+    Raises `UnitError` where the unit failed, after its row says so: the task is then to be seen as failed in the
+    Prefect UI too. Raises `ScanStopped` where the scan is no longer this attempt's.
+    """
+    here = installation()
+    with here.store.write() as session:
+        unit_id, unit = begin_unit(session, scan.id, scan.attempt, module, batch)
+    log = get_run_logger()
+    log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
+    settled = carry_out(unit, _circumstances(here, scan, unit_id))
+    with here.store.write() as session:
+        kept = settle_unit(session, scan.id, scan.attempt, unit_id, settled)
+    _tell(log, unit, settled, kept)
+    if settled.status is UnitStatus.FAILED:
+        raise UnitError(settled.error or "the unit failed", hint=settled.hint or "")
+    return kept
+
+
+def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstances:
+    return Circumstances(
+        scan_id=scan.id,
+        policy=scan.policy,
+        scope=scope_of(here.settings, scan.target, scan.policy),
+        resolvers=here.settings.resolvers,
+        work_dir=here.settings.work_dir / str(scan.id),
+        stopped=stop_flag(scan.id),
+        report=_reporter(here, unit_id),
+    )
+
+
+def _reporter(here: Installation, unit_id: int) -> Callable[[float], None]:
+    last = time.monotonic()
+
+    def report(percent: float) -> None:
+        nonlocal last
+        if time.monotonic() - last < REPORT_SECONDS:
+            return
+        last = time.monotonic()
+        with here.store.write() as session:
+            report_progress(session, unit_id, percent)
+
+    return report
+
+
+def _tell(log: logging.LoggerAdapter[logging.Logger], unit: Unit, settled: Settlement, kept: int) -> None:
+    if settled.command:
+        log.info("%s", settled.command)
+    if settled.degraded:
+        log.warning("%s: %s", unit.module, settled.degraded)
+    level = logging.INFO if settled.status is UnitStatus.DONE else logging.WARNING
+    reason = f": {settled.error}" if settled.error else ""
+    log.log(level, "%s batch %d ended %s, %d records%s", unit.module, unit.batch, settled.status, kept, reason)

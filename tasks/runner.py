@@ -1,0 +1,202 @@
+"""The one place where foreign programs are started, watched and ended.
+
+A program gets an argument list, files in a directory of its own, an environment of two variables, /dev/null as its
+input, separate files for its output and errors, a limit on what it may write and on how long it may take. It runs in
+a process namespace of its own that dies with it, and with us: nothing of it outlives its unit, also not after a
+kill -9 of the flow.
+
+The start itself is prefect-shell's, with one line of shell in which every word is quoted and none is a user's: targets
+travel in files.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from threading import Event
+from uuid import UUID
+
+from footprint.text import clean
+from prefect_shell import ShellOperation
+
+from footprint.errors import InstallationError
+from tasks.tool import Command, Ending, Output
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OUTPUT_CAP = 16 * 1024 * 1024
+"""Bytes a program may write to one file; what is read of it afterwards is never more."""
+STDERR_KEPT = 4096
+GRACE_SECONDS = 2
+"""Between SIGTERM and SIGKILL."""
+LOOK_SECONDS = 1.0
+"""How often a running program's output is looked at for its progress."""
+
+Watcher = Callable[[str], None]
+
+
+class Containment(StrEnum):
+    """What makes sure that no child of a program outlives it, best first."""
+
+    BUBBLEWRAP = "bubblewrap"
+    UNSHARE = "unshare"
+    PARENT_DEATH = "parent-death signal"
+    """Follows the program itself only: a child of it that detaches is not found."""
+
+
+_CONTAIN: dict[Containment, tuple[str, ...]] = {
+    Containment.BUBBLEWRAP: (
+        *("bwrap", "--dev-bind", "/", "/", "--proc", "/proc"),
+        *("--unshare-pid", "--die-with-parent", "--"),
+    ),
+    Containment.UNSHARE: ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"),
+    Containment.PARENT_DEATH: ("setpriv", "--pdeathsig", "KILL", "--"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one program is granted. `mark` is the scan it works for, to be seen in its environment."""
+
+    seconds: float
+    work_dir: Path
+    mark: UUID | None = None
+    stopped: Event = field(default_factory=Event)
+
+
+@cache
+def containment() -> Containment:
+    """The best containment that works here, tried once a process. Raises `InstallationError` where none does."""
+    trial = Command(("true",))
+    for candidate in Containment:
+        with tempfile.TemporaryDirectory(prefix="pulsar-") as directory:
+            output = _run(trial, Limits(10, Path(directory)), candidate, lambda text: None)
+        if output.returncode == 0:
+            return candidate
+    raise InstallationError(
+        "no program can be started safely on this worker", hint="apt-get install bubblewrap util-linux"
+    )
+
+
+def run(command: Command, limits: Limits, watch: Watcher = lambda text: None) -> Output:
+    """Run a program to its end, its deadline, its output cap or the stop flag, whichever comes first.
+
+    `watch` is given each new piece of its output about once a second. Returns what it wrote: at most `OUTPUT_CAP`
+    bytes of output, undecodable bytes replaced, and the last `STDERR_KEPT` of its errors.
+    """
+    with _directory(limits.work_dir) as directory:
+        for name, text in command.files.items():
+            (directory / name).write_text(text)
+        inside = Limits(limits.seconds, directory, limits.mark, limits.stopped)
+        return _run(command, inside, containment(), watch)
+
+
+@contextmanager
+def _directory(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=parent, prefix="unit-") as directory:
+        yield Path(directory)
+
+
+def _line(command: Command, limits: Limits, contained: Containment) -> str:
+    environment = ["env", "-i", f"PATH={PATH}", "LC_ALL=C"]
+    if limits.mark:
+        environment.append(f"PULSAR_SCAN={limits.mark}")
+    capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
+    timed = ("timeout", "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
+    words = (*environment, *capped, *_CONTAIN[contained], *timed, *command.argv)
+    return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"
+
+
+def _run(command: Command, limits: Limits, contained: Containment, watch: Watcher) -> Output:
+    started = time.monotonic()
+    operation = ShellOperation(  # noqa: S604 -- names the shell; _line says why its line is safe
+        commands=[_line(command, limits, contained)],
+        stream_output=False,
+        working_dir=limits.work_dir,
+        shell="sh",
+        extension=f".{os.getpid()}.sh",
+    )
+    with operation:
+        process = operation.trigger()
+        ending = _watch(process.pid, limits, watch)
+    seconds = time.monotonic() - started
+    return _collect(limits.work_dir, process.return_code, ending, seconds)
+
+
+def _watch(pid: int, limits: Limits, watch: Watcher) -> Ending:
+    """Wait for a process without reaping it; end it at its deadline or when the scan is stopped."""
+    # `timeout` inside asks the program to end first; this deadline is for a launcher that hangs itself.
+    deadline = time.monotonic() + limits.seconds + 2 * GRACE_SECONDS
+    seen, look_at, pause = 0, time.monotonic() + LOOK_SECONDS, 0.01
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if limits.stopped.wait(pause):
+            _end(pid)
+            return Ending.STOPPED
+        if time.monotonic() > deadline:
+            _end(pid)
+            return Ending.TIMED_OUT
+        if time.monotonic() > look_at:
+            seen = _look(limits.work_dir / "stdout", seen, watch)
+            look_at = time.monotonic() + LOOK_SECONDS
+        pause = min(pause * 1.5, 0.2)
+    return Ending.EXITED
+
+
+def _look(path: Path, seen: int, watch: Watcher) -> int:
+    try:
+        with path.open("rb") as file:
+            file.seek(seen)
+            piece = file.read(OUTPUT_CAP)
+    except FileNotFoundError:
+        return seen
+    if piece:
+        watch(piece.decode(errors="replace"))
+    return seen + len(piece)
+
+
+def _end(pid: int) -> None:
+    """End a process group of ours: SIGTERM, a grace, SIGKILL. It is not reaped yet, so the pid is still its own."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(pid, sign)
+        until = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < until:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            time.sleep(0.02)
+
+
+def _collect(directory: Path, returncode: int | None, ending: Ending, seconds: float) -> Output:
+    stdout, size = _read(directory / "stdout", OUTPUT_CAP)
+    stderr, _ = _read(directory / "stderr", OUTPUT_CAP)
+    if ending is Ending.EXITED:
+        ending = _ending_of(returncode, size)
+    return Output(stdout, clean(stderr[-STDERR_KEPT:], STDERR_KEPT), returncode, ending, seconds)
+
+
+def _ending_of(returncode: int | None, size: int) -> Ending:
+    """Read the ending off the code that `timeout` leaves (coreutils manual) and the size of what was written."""
+    if size >= OUTPUT_CAP:
+        return Ending.CAPPED
+    if returncode == 124:
+        return Ending.TIMED_OUT
+    if returncode is not None and (returncode < 0 or returncode > 128):
+        return Ending.KILLED
+    return Ending.EXITED
+
+
+def _read(path: Path, cap: int) -> tuple[str, int]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(cap)
+    except FileNotFoundError:
+        return "", 0
+    return data.decode(errors="replace"), len(data)

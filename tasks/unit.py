@@ -1,0 +1,208 @@
+"""One unit of a scan from its records to its settlement: scope, tool, process, answer. Nothing here raises."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+from footprint.errors import OutputNotUnderstood, OutputTooLarge, PulsarError, ScanStopped, ToolCrashed, ToolTimedOut
+from footprint.policy import ScanPolicy
+from footprint.records import Coverage, Host, Network, Outcome, Record, Service, subject_of
+from footprint.scope import Scope
+from footprint.store.units import Settlement, Unit
+from footprint.verdict import UnitStatus
+from tasks.catalogue import tool_named
+from tasks.inspection import powers, version_of
+from tasks.runner import Limits, containment, run
+from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Tool
+
+EXCLUDE_FILE = "exclude"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under what a unit is carried out. `report` takes the percentage done."""
+
+    scan_id: UUID
+    policy: ScanPolicy
+    scope: Scope
+    resolvers: tuple[str, ...]
+    work_dir: Path
+    stopped: Event
+    report: Callable[[float], None]
+
+
+@dataclass(slots=True)
+class _Account:
+    """What is known of a unit while it runs, for whichever settlement it comes to."""
+
+    found: list[Record] = field(default_factory=list)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    command: str = ""
+    version: str | None = None
+    containment: str | None = None
+    degraded: str | None = None
+    stderr: str | None = None
+
+    def take(self, results: Iterable[Record | Coverage]) -> None:
+        for result in results:
+            if isinstance(result, Coverage):
+                self.coverage[result.subject] = result
+            else:
+                self.found.append(result)
+
+    def settle(self, status: UnitStatus, batch: Batch, error: PulsarError | None = None) -> Settlement:
+        for record in batch:
+            unseen = Coverage(subject_of(record), Outcome.NOT_LOOKED_AT)
+            self.coverage.setdefault(unseen.subject, unseen)
+        return Settlement(
+            status,
+            records=tuple(self.found),
+            coverage=tuple(self.coverage.values()),
+            command=self.command,
+            version=self.version,
+            containment=self.containment,
+            degraded=self.degraded,
+            stderr=self.stderr,
+            error_code=error.code if error else None,
+            error=error.detail if error else None,
+            hint=error.hint or None if error else None,
+        )
+
+
+def carry_out(unit: Unit, under: Circumstances) -> Settlement:
+    """Run one module against one batch. What it found before an error counts; the error is in the settlement."""
+    account = _Account()
+    try:
+        tool = tool_named(unit.module)
+        batch = _touchable(unit.records, under.scope, account)
+        if not batch:
+            return account.settle(UnitStatus.SKIPPED, unit.records)
+        error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
+        return account.settle(_status(account, error), unit.records, error)
+    except PulsarError as error:
+        return account.settle(_status(account, error), unit.records, error)
+    except Exception as crash:
+        # A defect of ours must not take the scan with it: it becomes this unit's outcome, traceback and all.
+        account.stderr = "".join(traceback.format_exception(crash))[-8000:]
+        defect = ToolCrashed(f"{unit.module}: a defect in Pulsar: {type(crash).__name__}", hint="see the module's log")
+        return account.settle(UnitStatus.FAILED, unit.records, defect)
+
+
+def _status(account: _Account, error: PulsarError | None) -> UnitStatus:
+    outcomes = {entry.outcome for entry in account.coverage.values()}
+    if error:
+        return UnitStatus.PARTIAL if account.found else UnitStatus.FAILED
+    if outcomes & {Outcome.TIMED_OUT, Outcome.NOT_LOOKED_AT}:
+        return UnitStatus.PARTIAL
+    return UnitStatus.DONE
+
+
+def _touchable(records: Sequence[Record], scope: Scope, account: _Account) -> Batch:
+    """The records that scope still allows, asked again just before anything is sent."""
+    allowed = []
+    for record in records:
+        decision = scope.decide(record)
+        if decision.touch:
+            allowed.append(record)
+        else:
+            subject = subject_of(record)
+            account.coverage[subject] = Coverage(subject, Outcome.REFUSED, decision.rule)
+    return allowed
+
+
+def _pace(policy: ScanPolicy) -> Pace:
+    return Pace(policy.intensity, policy.unit_timeout, policy.ports)
+
+
+def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
+    assert tool.probe is not None
+    options = tool.configure(under.policy.modules.get(tool.name, {}), _pace(under.policy))
+    deadline = time.monotonic() + under.policy.unit_timeout
+    asking = Asking(under.resolvers, deadline, under.stopped.is_set, under.report)
+    account.take(tool.probe(batch, options, asking))
+    if under.stopped.is_set():
+        return ScanStopped(f"{tool.name}: the scan was stopped")
+    return None
+
+
+def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
+    assert tool.command is not None
+    assert tool.parse is not None
+    assert tool.binary is not None
+    account.version = version_of(tool.binary, under.work_dir)
+    account.containment = containment()
+    options: Any = tool.configure(under.policy.modules.get(tool.name, {}), _pace(under.policy))
+    if tool.degrade:
+        options, degradation = tool.degrade(options, powers(under.work_dir))
+        account.degraded = str(degradation) if degradation else None
+    command = _with_exclusions(tool, tool.command(batch, options), batch, under.scope)
+    account.command = shlex.join(command.argv)
+    output = run(
+        command,
+        Limits(under.policy.unit_timeout, under.work_dir, under.scan_id, under.stopped),
+        _watcher(tool, under.report),
+    )
+    account.stderr = output.stderr or None
+    return _read(tool, batch, output, account)
+
+
+def _with_exclusions(tool: Tool, command: Command, batch: Batch, scope: Scope) -> Command:
+    """Give the tool the networks it must not touch, of the family it is asked about, in a file of its own."""
+    versions = {_version(record) for record in batch}
+    excluded = [network for network in scope.excluded_networks() if ip_network(network).version in versions]
+    if tool.exclude_flag is None or not excluded:
+        return command
+    files = {**command.files, EXCLUDE_FILE: "".join(f"{network}\n" for network in excluded)}
+    return replace(command, argv=(*command.argv, tool.exclude_flag, EXCLUDE_FILE), files=files)
+
+
+def _version(record: Record) -> int | None:
+    match record:
+        case Host(address=text) | Service(address=text) | Network(cidr=text):
+            return ip_network(text).version
+        case _:
+            return None
+
+
+def _watcher(tool: Tool, report: Callable[[float], None]) -> Callable[[str], None]:
+    def watch(piece: str) -> None:
+        if tool.progress and (percent := tool.progress(piece)) is not None:
+            report(percent)
+
+    return watch
+
+
+def _read(tool: Tool, batch: Batch, output: Output, account: _Account) -> PulsarError | None:
+    """Read what a program wrote, whole or cut off; how it ended decides what is said of it."""
+    assert tool.parse is not None
+    ending = _error_of(tool, output)
+    try:
+        account.take(tool.parse(output, batch))
+    except OutputNotUnderstood as unread:
+        return ending or unread
+    return ending
+
+
+def _error_of(tool: Tool, output: Output) -> PulsarError | None:
+    last = output.stderr.strip().splitlines()[-1:] or [""]
+    match output.ending:
+        case Ending.EXITED:
+            return None
+        case Ending.TIMED_OUT:
+            seconds = round(output.seconds)
+            return ToolTimedOut(f"{tool.name}: stopped after {seconds} s, the policy's unit_timeout")
+        case Ending.CAPPED:
+            return OutputTooLarge(f"{tool.name}: wrote more than it may; what fitted was read")
+        case Ending.STOPPED:
+            return ScanStopped(f"{tool.name}: the scan was stopped")
+        case Ending.KILLED:
+            return ToolCrashed(f"{tool.name}: ended by a signal (code {output.returncode})", hint=last[0])

@@ -1,0 +1,85 @@
+"""What tests share: a store on each database, and a home of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from footprint.store import Store, migrate, open_store
+
+POSTGRES_USER = "nobody"
+"""PostgreSQL refuses to run as root; this account is on every Debian and Ubuntu."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _postgres_binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this test session, on a free port of loopback."""
+    binaries = _postgres_binaries()
+    if binaries is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL's server is not installed: apt-get install postgresql")
+        pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
+    directory = Path("/tmp") / f"pulsar-postgres-{uuid4().hex[:8]}"
+    directory.mkdir(mode=0o700)
+    user: dict[str, str] = {"user": POSTGRES_USER} if os.geteuid() == 0 else {}
+    if user:
+        shutil.chown(directory, POSTGRES_USER)
+    data, port = directory / "data", free_port()
+    subprocess.run(
+        [binaries / "initdb", "--pgdata", data, "--username", "pulsar", "--auth", "trust", "--no-sync"],
+        check=True, capture_output=True, cwd=directory, **user,
+    )  # fmt: skip
+    options = f"-h 127.0.0.1 -p {port} -k {directory} -c fsync=off -c max_connections=200"
+    control = [binaries / "pg_ctl", "--pgdata", data, "--log", directory / "log", "--wait"]
+    subprocess.run([*control, "--options", options, "start"], check=True, capture_output=True, cwd=directory, **user)
+    try:
+        yield f"postgresql+psycopg://pulsar@127.0.0.1:{port}/"
+    finally:
+        subprocess.run([*control, "--mode", "fast", "stop"], check=True, capture_output=True, cwd=directory, **user)
+        shutil.rmtree(directory)
+
+
+def _new_postgres_database(server: str) -> str:
+    name = f"pulsar_{uuid4().hex[:12]}"
+    engine = create_engine(f"{server}postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server}{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'pulsar.db'}"
+    return _new_postgres_database(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A migrated store, once on each database."""
+    migrate(store_url)
+    opened = open_store(store_url)
+    yield opened
+    opened.close()
