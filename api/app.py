@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(chosen.store_url)
         async with PrefectGateway() as prefect:
-            follower = Follower(store, prefect)
+            follower = Follower(store, prefect, chosen.work_dir)
             app.state.settings, app.state.store, app.state.prefect = chosen, store, prefect
             app.state.follower, app.state.keys = follower, Keys(store)
             following = asyncio.create_task(follower.run())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -13,7 +15,8 @@ from api.prefect import PrefectGateway, PrefectHealth
 from footprint.errors import PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import Ended, RunState, Seen, reconcile
 from footprint.store import Store
-from footprint.store.scans import Live, finish, live_scans, observe, withdraw_forgotten
+from footprint.store.endings import finish
+from footprint.store.scans import Live, live_scans, observe, withdraw_forgotten
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
@@ -26,11 +29,12 @@ log = logging.getLogger("pulsar.api.follower")
 class Follower:
     """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when."""
 
-    def __init__(self, store: Store, prefect: PrefectGateway) -> None:
+    def __init__(self, store: Store, prefect: PrefectGateway, work_dir: Path) -> None:
         self.health = PrefectHealth(server=False, detail="not asked yet")
         self.heard_at: datetime | None = None
         self._store = store
         self._prefect = prefect
+        self._work_dir = work_dir
 
     async def run(self) -> None:
         """Look until cancelled; a look that fails is said once, and the next one follows."""
@@ -82,6 +86,8 @@ class Follower:
         with self._store.write() as session:
             if finish(session, scan.id, ended.verdict, ended.state, at=ended.at):
                 log.warning("scan %s ended outside its flow: %s", scan.id, ended.verdict.error or ended.verdict.status)
+        # What a flow that was killed could not take with it, where it was on this machine.
+        shutil.rmtree(self._work_dir / str(scan.id), ignore_errors=True)
 
     def _observe(self, scan: Live, seen: Seen) -> None:
         with self._store.write() as session:

@@ -12,21 +12,23 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
-from tasks.catalogue import tool_named
+from prefect.states import Completed, Failed
 
 from flows.frontier import Bounds, Frontier, seeds
 from flows.report import publish_report
 from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, ScanStopped
 from footprint.states import Status
+from footprint.store.endings import finish
 from footprint.store.inventory import records_of
-from footprint.store.scans import Begun, begin, finish, insert_scan, keep_alive, scan_of_task
+from footprint.store.scans import Begun, begin, hold, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
+from tasks.catalogue import tool_named
 from tasks.installation import installation
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
@@ -149,8 +151,7 @@ class Conductor:
         with self._here.store.write() as session:
             reports = reports_of(session, self._scan.id)
             verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
-            _, modules = digest_of(session, self._scan.id, self._frontier.waiting())
-            keep_alive(session, self._scan.id, self._scan.attempt, 0, modules)
+            hold(session, self._scan.id, self._scan.attempt)
             state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
             finish(session, self._scan.id, verdict, state)
         self._tell(verdict)

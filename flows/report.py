@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from footprint.text import clean
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from footprint.store import Store
 from footprint.store.scans import Begun
 from footprint.store.views import services_of_scan
+from footprint.text import clean
 from footprint.verdict import Verdict
 
 ROWS_SHOWN = 500

@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conduct import Conductor, begin_scan

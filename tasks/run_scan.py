@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from footprint.admission import scope_of
-from footprint.errors import UnitError
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -21,22 +22,11 @@ from tasks.unit import Circumstances, carry_out
 REPORT_SECONDS = 1.0
 
 
-class _OfPrefectShell(logging.Filter):
-    """Drops what prefect-shell says of each start and end of a process: the unit says it in the field's words."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "prefect_shell" not in record.pathname
-
-
-logging.getLogger("prefect.task_runs").addFilter(_OfPrefectShell())
-
-
 @task(name="run_scan", task_run_name="{module} batch {batch}", persist_result=False, cache_policy=NO_CACHE)
-def run_scan(scan: Begun, module: str, batch: int) -> int:
-    """Carry one planned unit out and keep what it found; returns how many records that were.
+def run_scan(scan: Begun, module: str, batch: int) -> State:
+    """Carry one planned unit out and keep what it found; the state says how many records that were, or what failed.
 
-    Raises `UnitError` where the unit failed, after its row says so: the task is then to be seen as failed in the
-    Prefect UI too. Raises `ScanStopped` where the scan is no longer this attempt's.
+    Raises `ScanStopped` where the scan is no longer this attempt's.
     """
     here = installation()
     with here.store.write() as session:
@@ -48,8 +38,8 @@ def run_scan(scan: Begun, module: str, batch: int) -> int:
         kept = settle_unit(session, scan.id, scan.attempt, unit_id, settled)
     _tell(log, unit, settled, kept)
     if settled.status is UnitStatus.FAILED:
-        raise UnitError(settled.error or "the unit failed", hint=settled.hint or "")
-    return kept
+        return Failed(message=settled.error)
+    return Completed(message=f"{settled.status}, {kept} records")
 
 
 def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstances:
@@ -78,7 +68,9 @@ def _reporter(here: Installation, unit_id: int) -> Callable[[float], None]:
     return report
 
 
-def _tell(log: logging.LoggerAdapter[logging.Logger], unit: Unit, settled: Settlement, kept: int) -> None:
+def _tell(
+    log: logging.Logger | logging.LoggerAdapter[logging.Logger], unit: Unit, settled: Settlement, kept: int
+) -> None:
     if settled.command:
         log.info("%s", settled.command)
     if settled.degraded:

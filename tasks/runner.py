@@ -11,6 +11,7 @@ travel in files.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -25,10 +26,10 @@ from pathlib import Path
 from threading import Event
 from uuid import UUID
 
-from footprint.text import clean
 from prefect_shell import ShellOperation
 
 from footprint.errors import InstallationError
+from footprint.text import clean
 from tasks.tool import Command, Ending, Output
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,6 +44,17 @@ LOOK_SECONDS = 1.0
 Watcher = Callable[[str], None]
 
 
+class _OfPrefectShell(logging.Filter):
+    """Drops what prefect-shell says of each start and end of a process: the unit says it in the field's words."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "prefect_shell" not in record.pathname
+
+
+for _name in ("prefect.task_runs", "prefect.ShellOperation"):
+    logging.getLogger(_name).addFilter(_OfPrefectShell())
+
+
 class Containment(StrEnum):
     """What makes sure that no child of a program outlives it, best first."""
 
@@ -52,13 +64,14 @@ class Containment(StrEnum):
     """Follows the program itself only: a child of it that detaches is not found."""
 
 
+_DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _CONTAIN: dict[Containment, tuple[str, ...]] = {
     Containment.BUBBLEWRAP: (
         *("bwrap", "--dev-bind", "/", "/", "--proc", "/proc"),
         *("--unshare-pid", "--die-with-parent", "--"),
     ),
-    Containment.UNSHARE: ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"),
-    Containment.PARENT_DEATH: ("setpriv", "--pdeathsig", "KILL", "--"),
+    Containment.UNSHARE: (*_DIES_WITH_PARENT, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"),
+    Containment.PARENT_DEATH: _DIES_WITH_PARENT,
 }
 
 
@@ -112,7 +125,9 @@ def _line(command: Command, limits: Limits, contained: Containment) -> str:
         environment.append(f"PULSAR_SCAN={limits.mark}")
     capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
     timed = ("timeout", "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
-    words = (*environment, *capped, *_CONTAIN[contained], *timed, *command.argv)
+    # The program is a child of `timeout`, so without a namespace it needs a signal of its own to die with it.
+    inner = _DIES_WITH_PARENT if contained is Containment.PARENT_DEATH else ()
+    words = (*environment, *capped, *_CONTAIN[contained], *timed, *inner, *command.argv)
     return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"
 
 

@@ -18,7 +18,6 @@ from footprint.states import LIVE, Status
 from footprint.store.packing import record_of
 from footprint.store.tables import Asset, AssetRoot, Scan, now
 from footprint.store.upsert import upsert
-from footprint.verdict import Verdict
 
 LEASE = timedelta(seconds=30)
 """How long a running scan may be silent before it counts as lost."""
@@ -154,21 +153,6 @@ def keep_alive(session: Session, scan_id: UUID, attempt: int, progress: int, mod
         session, alive, lease_until=now() + LEASE, progress=higher(Scan.progress, progress), modules=modules
     ):
         raise ScanStopped("the scan has ended, or another worker has taken it over")
-
-
-def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at: datetime | None = None) -> bool:
-    """End a scan. False where it had ended before: a terminal status never changes."""
-    ended: dict[str, Any] = {
-        "status": verdict.status,
-        "state": state,
-        "finished_at": at or now(),
-        "warnings": list(verdict.warnings),
-        "error": verdict.error,
-        "lease_until": None,
-    }
-    if verdict.status is Status.SUCCESS:
-        ended["progress"] = 100
-    return _changed(session, update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE)), **ended)
 
 
 def observe(session: Session, scan_id: UUID, status: Status, state: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -202,8 +202,3 @@ def _module_status(line: dict[str, Any]) -> str:
     if line["partial"] or line["failed"] or line["skipped"]:
         return UnitStatus.PARTIAL
     return UnitStatus.DONE
-
-
-def unfinished(units: Sequence[UnitReport]) -> list[UnitReport]:
-    """The units that were planned or begun and never ended."""
-    return [unit for unit in units if not unit.status.is_over]

@@ -20,11 +20,11 @@ from footprint.policy import PRESETS
 from footprint.records import Coverage, DomainName, Finding, Host, Outcome, Service, Severity
 from footprint.states import Status
 from footprint.store import Store, ensure_home_token, migrate, open_store
+from footprint.store.endings import finish
 from footprint.store.scans import (
     Begun,
     attach,
     begin,
-    finish,
     insert_scan,
     keep_alive,
     live_scans,
@@ -234,10 +234,15 @@ def test_a_unit_is_kept_whole_or_not_at_all(store: Store) -> None:
     scan = _begun(store)
     with store.write() as session:
         unit_id = plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
-    with pytest.raises(RuntimeError, match="power cut"), store.write() as session:
-        found = (Service("127.0.0.1", 22),)
-        settle_unit(session, scan.id, scan.attempt, unit_id, Settlement(UnitStatus.DONE, records=found))
-        raise RuntimeError("power cut")
+    found = Settlement(UnitStatus.DONE, records=(Service("127.0.0.1", 22),))
+
+    def settle_and_lose_power() -> None:
+        with store.write() as session:
+            settle_unit(session, scan.id, scan.attempt, unit_id, found)
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        settle_and_lose_power()
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Sighting)) == 0
         assert session.scalar(select(func.count()).select_from(ServiceRow)) == 0
@@ -367,3 +372,16 @@ def test_the_homes_token_is_kept_as_a_hash_and_made_once(store: Store, tmp_path:
     with store.read() as session:
         assert valid_digests(session) == {digest_of(token)}
         assert token not in str(session.execute(select(Table.metadata.tables["tokens"])).all())
+
+
+def test_units_that_will_not_end_any_more_are_closed_with_their_scan(store: Store) -> None:
+    scan = _begun(store)
+    with store.write() as session:
+        for batch in (1, 2):
+            plan_unit(session, scan.id, scan.attempt, Unit("nmap", batch, 0, ()))
+        begin_unit(session, scan.id, scan.attempt, "nmap", 1)
+        finish(session, scan.id, Verdict(Status.FAILURE, error="the worker was lost"), "Crashed")
+    with store.read() as session:
+        assert [report.status for report in reports_of(session, scan.id)] == [UnitStatus.FAILED, UnitStatus.SKIPPED]
+        (line,) = scan_by_id(session, scan.id).modules
+    assert (line["failed"], line["skipped"], line["running"], line["planned"]) == (1, 1, 0, 0)

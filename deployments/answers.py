@@ -1,0 +1,125 @@
+"""What the REST API answers, as far as the `pulsar` command reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from footprint.states import TERMINAL, Status
+
+
+class Answer(BaseModel):
+    """What the API sends. Fields this command does not know are kept, so that `--json` loses nothing."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def as_sent(self) -> dict[str, Any]:
+        """The JSON object that it was read from."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class ModuleRun(Answer):
+    """One module's part of a scan: its units of work by how they ended, and its progress in per cent."""
+
+    name: str
+    status: str
+    units: int = 0
+    done: int = 0
+    partial: int = 0
+    failed: int = 0
+    skipped: int = 0
+    running: int = 0
+    progress: int | float = 0
+    detail: str | None = None
+    error: str | None = None
+
+    @property
+    def ended(self) -> int:
+        """Units that nothing more will come of, well or not."""
+        return self.done + self.partial + self.failed + self.skipped
+
+
+class Counts(Answer):
+    """How many records of each kind a scan found."""
+
+    domains: int = 0
+    hosts: int = 0
+    services: int = 0
+    findings: int = 0
+
+
+class Scan(Answer):
+    """A scan as `/api/scans/{id}/` shows it. Times are ISO 8601 text; `progress` is 0-100."""
+
+    id: str
+    target: str
+    policy: str
+    status: Status
+    progress: int | float = 0
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    comment: str = ""
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    modules: tuple[ModuleRun, ...] = ()
+    counts: Counts = Counts()
+
+    @property
+    def is_over(self) -> bool:
+        """True once the status will never change again."""
+        return self.status in TERMINAL
+
+
+class Service(Answer):
+    """An open port. `host` is its address."""
+
+    host: str
+    port: int
+    protocol: str = "tcp"
+    service: str | None = None
+    product: str | None = None
+    version: str | None = None
+
+
+class Name(Answer):
+    """A DNS name that a scan came upon, and the name it is an alias of."""
+
+    name: str
+    cname: str | None = None
+
+
+class HostFound(Answer):
+    """An address, and the names that led to it."""
+
+    address: str
+    names: tuple[str, ...] = ()
+
+
+class Module(Answer):
+    """A module and the state of its tool where it runs: ready, degraded, missing or too_old."""
+
+    name: str
+    summary: str = ""
+    risk: str = ""
+    installed: bool
+    version: str | None = None
+    state: str
+    privileged: bool | None = None
+    remedy: str = ""
+
+
+class Policy(Answer):
+    """A policy, by the name that `--policy` takes."""
+
+    name: str
+    description: str = ""
+
+
+class Scans(Answer):
+    """One page of scans, newest first."""
+
+    count: int
+    next: str | None = None
+    results: tuple[Scan, ...]

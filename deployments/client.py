@@ -1,0 +1,214 @@
+"""The REST API as the `pulsar` command sees it: where it is, what it answers, and what its refusals mean."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from deployments.answers import Answer, HostFound, Module, Name, Policy, Scan, Scans, Service
+from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
+from footprint.settings import LOOPBACK_HOSTS
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""How long an answer is waited for while a scan runs, before the platform counts as gone."""
+PAGE_SIZE = 100
+MOST_PAGES = 10_000
+
+
+Shape = TypeVar("Shape", bound=Answer)
+
+
+class Api:
+    """A connection to one platform's API. Raises errors of `footprint.errors`, never those of httpx."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/").removesuffix("/api")
+        try:
+            host = httpx.URL(self.url).host
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Token {token}"} if token else {},
+                timeout=httpx.Timeout(30, connect=5),
+                # A proxy of the environment must never see what is said on loopback.
+                trust_env=host not in LOOPBACK_HOSTS,
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise _no_address() from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def is_there(self) -> bool:
+        """Whether anything answers as an API, in good health or not."""
+        try:
+            return isinstance(self._http.get("/api/health/", timeout=5).json(), dict)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise _no_address() from None
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    def require(self) -> Self:
+        """This connection, or `TransientError` where nothing answers."""
+        if not self.is_there():
+            raise self._silence("no answer to /api/health/")
+        return self
+
+    def start_scan(self, target: str, policy: str, comment: str, key: str) -> Scan:
+        """Ask for a scan. The same `key` never starts a second one, so this may be repeated."""
+        body = {"target": target, "policy": policy, "comment": comment}
+        return _shaped(Scan, self._ask("POST", "/api/scans/", json=body, headers={"Idempotency-Key": key}))
+
+    def scan(self, scan_id: str) -> Scan:
+        """One scan as it is now."""
+        return _shaped(Scan, self._ask("GET", f"/api/scans/{_path_word(scan_id)}/"))
+
+    def scans(self, status: str | None, page: int) -> Scans:
+        """A page of scans, of one status or of all."""
+        wanted = {"page": page, "page_size": 20} | ({"status": status} if status else {})
+        return _shaped(Scans, self._ask("GET", "/api/scans/", params=wanted))
+
+    def services(self, scan_id: str) -> list[Service]:
+        """Every open port of a scan."""
+        return self._all(Service, f"/api/scans/{_path_word(scan_id)}/services/")
+
+    def names(self, scan_id: str) -> list[Name]:
+        """Every DNS name of a scan."""
+        return self._all(Name, f"/api/scans/{_path_word(scan_id)}/domains/")
+
+    def hosts(self, scan_id: str) -> list[HostFound]:
+        """Every address of a scan."""
+        return self._all(HostFound, f"/api/scans/{_path_word(scan_id)}/hosts/")
+
+    def modules(self) -> list[Module]:
+        """Every module, and the state of its tool on the platform's machine."""
+        return self._all(Module, "/api/modules/")
+
+    def policies(self) -> list[Policy]:
+        """Every policy there is."""
+        return self._all(Policy, "/api/policies/")
+
+    def watch(self, scan_id: str, on_trouble: Callable[[str], None]) -> Iterator[Scan]:
+        """Yield the scan every half second, until it is over. Outages of up to a minute are told and sat out."""
+        while True:
+            scan = patiently(lambda: self.scan(scan_id), on_trouble)
+            yield scan
+            if scan.is_over:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _all(self, shape: type[Shape], path: str) -> list[Shape]:
+        found: list[Shape] = []
+        for page in range(1, MOST_PAGES + 1):
+            content = self._ask("GET", path, params={"page": page, "page_size": PAGE_SIZE})
+            if not isinstance(content, dict):
+                raise _not_understood()
+            found += _all_shaped(shape, content.get("results"))
+            if not content.get("next"):
+                break
+        return found
+
+    def _ask(self, method: str, path: str, **words: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **words)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise _no_address() from None
+        except httpx.TransportError as error:
+            raise self._silence(type(error).__name__) from None
+        if response.is_success:
+            return _content(response)
+        raise _refusal(response)
+
+    def _silence(self, how: str) -> TransientError:
+        return TransientError(
+            f"the platform at {self.url} does not answer ({how})", hint="is it running? `pulsar up` starts one"
+        )
+
+
+Result = TypeVar("Result")
+
+
+def patiently(ask: Callable[[], Result], on_trouble: Callable[[str], None]) -> Result:
+    """Repeat a question while the platform is away, for a minute at most. `on_trouble` hears of every failure."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except TransientError as error:
+            if time.monotonic() > give_up:
+                raise
+            on_trouble(f"{error.detail.rstrip('.')}; trying again")
+            time.sleep(2 * POLL_SECONDS)
+
+
+def _path_word(scan_id: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", scan_id):
+        raise NotFound("there is no scan of that id", hint="`pulsar scans` lists them")
+    return scan_id
+
+
+def _content(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        raise _not_understood() from None
+
+
+def _shaped(shape: type[Shape], content: Any) -> Shape:
+    try:
+        return shape.model_validate(content)
+    except ValidationError:
+        raise _not_understood() from None
+
+
+def _all_shaped(shape: type[Shape], rows: Any) -> list[Shape]:
+    try:
+        return TypeAdapter(list[shape]).validate_python(rows)  # type: ignore[valid-type]
+    except ValidationError:
+        raise _not_understood() from None
+
+
+def _refusal(response: httpx.Response) -> PulsarError:
+    status = response.status_code
+    if status == httpx.codes.UNAUTHORIZED:
+        return RequestError(
+            "the API does not accept this token",
+            hint="`pulsar token` prints this home's; PULSAR_API_TOKEN, where set, is used instead",
+        )
+    detail, hint = _words_of(response)
+    if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE):
+        return TransientError(detail or f"the API is not ready (status {status})", hint=hint)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status < httpx.codes.BAD_REQUEST:
+        return PulsarError(f"the API failed (status {status})", hint="its log says why")
+    kinds: dict[int, type[RequestError]] = {404: NotFound, 409: Conflict}
+    return kinds.get(status, RequestError)(detail or f"the API refused this (status {status})", hint=hint)
+
+
+def _words_of(response: httpx.Response) -> tuple[str, str]:
+    try:
+        body = response.json()
+    except ValueError:
+        return "", ""
+    if not isinstance(body, dict):
+        return "", ""
+    detail, hint = body.get("detail"), body.get("hint")
+    return detail if isinstance(detail, str) else "", hint if isinstance(hint, str) else ""
+
+
+def _no_address() -> RequestError:
+    return RequestError("the platform's address is not one", hint="PULSAR_API_URL looks like http://127.0.0.1:8000")
+
+
+def _not_understood() -> InstallationError:
+    return InstallationError(
+        "the API's answer was not understood", hint="the platform may be of another version than this command"
+    )

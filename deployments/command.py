@@ -1,0 +1,257 @@
+"""The `pulsar` command. Exit codes: 0 well, 1 the scan failed, 2 refused, 3 no platform, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import IntEnum
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from deployments import show
+from deployments.answers import Answer, Module, Policy, Scan
+from deployments.client import Api, patiently
+from deployments.home import find_api, prefect_environment, token_of
+from deployments.progress import watching
+from footprint.errors import InstallationError, PulsarError, RequestError, TransientError
+from footprint.policy import DEFAULT_POLICY, PRESETS
+from footprint.settings import Settings
+from footprint.states import Status
+
+
+class Exit(IntEnum):
+    """What the command's exit code says."""
+
+    WELL = 0
+    FAILED = 1
+    REFUSED = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+class Verbs(TyperGroup):
+    """The verbs, with the one place where an error becomes a sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except PulsarError as error:
+            show.complaint(error)
+            code = Exit.REFUSED if isinstance(error, RequestError) else Exit.UNREACHABLE
+            raise typer.Exit(code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    help="Pulsar finds what an organisation exposes: names, addresses, services, weaknesses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
+Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
+ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]
+
+
+@app.command()
+def up() -> None:
+    """Start the platform here: Prefect server, worker, API. Ctrl-C stops all of it."""
+    settings = read_settings()
+    from deployments.platform import Platform
+
+    platform = Platform(settings, on_event=show.note)
+    with platform as addresses:
+        pairs = [
+            ("API", addresses.api),
+            ("OpenAPI page", addresses.docs),
+            ("Prefect UI", addresses.prefect_ui),
+            ("API token", "`pulsar token` prints it"),
+            ("Prefect UI sign-in", f"the line in {settings.home / 'prefect-auth'}"),
+            ("logs", str(settings.home / "logs")),
+        ]
+        show.addresses(pairs, "Ctrl-C stops all of it.")
+        try:
+            platform.wait()
+        except KeyboardInterrupt:
+            show.note("Stopping.")
+
+
+@app.command()
+def worker(name: Annotated[str | None, typer.Option(help="What the Prefect UI calls this worker.")] = None) -> None:
+    """Add a worker: to this home's platform, or to the Prefect server that PREFECT_API_URL names."""
+    settings = read_settings()
+    # Prefect reads its environment when it is imported.
+    os.environ.update(prefect_environment(settings))
+    from deployments.worker import run_worker
+
+    run_worker(settings, name=name)
+
+
+@app.command()
+def scan(
+    target: Annotated[str, typer.Argument(help="A name, an address or a network.")],
+    policy: Annotated[str, typer.Option(help="How it is looked at; `pulsar policies` lists them.")] = DEFAULT_POLICY,
+    comment: Annotated[str, typer.Option(help="A remark kept with the scan.")] = "",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask for the scan and leave.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Scan TARGET, wait for the end, print what was found."""
+    settings = read_settings()
+    with ExitStack() as stack:
+        api = find_api(settings)
+        embedded = api is None
+        if embedded and no_wait:
+            raise RequestError("no platform is running that would carry the scan out", hint="start one: `pulsar up`")
+        api = stack.enter_context(api or _embedded(settings, stack))
+        key = str(uuid.uuid4())
+        asked = patiently(lambda: api.start_scan(target, policy, comment, key), show.telling())
+        if no_wait:
+            _print(asked, show.scan_asked, json=json)
+            return
+        ended = _follow(api, asked, embedded=embedded)
+        _print_results(api, ended, json=json)
+    raise typer.Exit(Exit.WELL if ended.status is Status.SUCCESS else Exit.FAILED)
+
+
+@app.command()
+def status(scan_id: ScanId, json: AsJson = False) -> None:
+    """Show one scan as it is now."""
+    with _running_api() as api:
+        found = api.scan(scan_id)
+    _print(found, show.scan_details, json=json)
+
+
+@app.command()
+def scans(
+    status: Annotated[Status | None, typer.Option(help="Only those.", case_sensitive=False)] = None,
+    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
+    json: AsJson = False,
+) -> None:
+    """List scans, newest first."""
+    with _running_api() as api:
+        found = api.scans(status.value if status else None, page)
+    _print(found, show.scan_list, json=json)
+
+
+@app.command()
+def modules(json: AsJson = False) -> None:
+    """List the modules, and whether their tools are in order."""
+    settings = read_settings()
+    api = find_api(settings)
+    if api is None:
+        found = _modules_here(settings)
+    else:
+        with api:
+            found = api.modules()
+    _print(found, show.module_list, json=json)
+
+
+@app.command()
+def policies(json: AsJson = False) -> None:
+    """List the policies that `pulsar scan --policy` takes."""
+    api = find_api(read_settings())
+    if api is None:
+        found = [Policy.model_validate(preset.model_dump(mode="json")) for preset in PRESETS.values()]
+    else:
+        with api:
+            found = api.policies()
+    _print(found, show.policy_list, json=json)
+
+
+@app.command()
+def token() -> None:
+    """Print this home's API token."""
+    typer.echo(token_of(read_settings()))
+
+
+def read_settings() -> Settings:
+    """Read `PULSAR_*`, or raise `RequestError` that names the variable at fault and not what is in it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = sorted({f"PULSAR_{part['loc'][0]}".upper() for part in error.errors(include_input=False)})
+        raise RequestError(f"not understood in the environment: {', '.join(names)}") from None
+
+
+def main() -> None:
+    """Run the command line; SIGTERM and a closed terminal end it as orderly as Ctrl-C does."""
+    for stream in (sys.stdout, sys.stderr):
+        # A host's banner may hold what this terminal's encoding has no sign for.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    app(prog_name="pulsar")
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _running_api() -> Api:
+    api = find_api(read_settings())
+    if api is None:
+        raise InstallationError(
+            "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
+        )
+    return api
+
+
+def _embedded(settings: Settings, stack: ExitStack) -> Api:
+    with show.starting() as tell:
+        from deployments.platform import Platform
+
+        addresses = stack.enter_context(Platform(settings, on_event=tell))
+    return Api(addresses.api, token_of(settings))
+
+
+def _follow(api: Api, asked: Scan, *, embedded: bool) -> Scan:
+    last = asked
+    try:
+        with watching() as bar:
+            for last in api.watch(asked.id, bar.trouble):
+                bar.update(last)
+    except KeyboardInterrupt:
+        if embedded:
+            show.note("Stopping the scan, and the platform that was started for it.")
+        else:
+            show.note(f"The scan goes on. `pulsar status {asked.id}` shows it.")
+        raise
+    except TransientError:
+        show.note(f"What became of the scan is not known yet. Later, `pulsar status {asked.id}` shows it.")
+        raise
+    return last
+
+
+def _print_results(api: Api, ended: Scan, *, json: bool) -> None:
+    tell = show.telling()
+    services = patiently(lambda: api.services(ended.id), tell)
+    if json:
+        show.as_json(ended.as_sent() | {"services": [service.as_sent() for service in services]})
+        return
+    names = patiently(lambda: api.names(ended.id), tell)
+    hosts = patiently(lambda: api.hosts(ended.id), tell) if names else []
+    show.results(ended, services, names, hosts)
+
+
+def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> None:
+    if json:
+        show.as_json([one.as_sent() for one in found] if isinstance(found, list) else found.as_sent())
+    else:
+        show_it(found)
+
+
+def _modules_here(settings: Settings) -> list[Module]:
+    from tasks.inspection import inspect_modules
+
+    return [Module.model_validate(found, from_attributes=True) for found in inspect_modules(settings)]

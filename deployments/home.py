@@ -1,0 +1,87 @@
+"""What a platform leaves in its home for the commands of the same user: where it listens, its token, its secret."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from deployments.client import Api
+from footprint.errors import InstallationError, RequestError
+from footprint.settings import Settings
+
+TOKEN = re.compile(r"^[\x21-\x7e]{1,512}$")
+
+
+class Running(BaseModel):
+    """`platform.json` of a home: the platform that runs there, and where its parts listen."""
+
+    pid: int = Field(gt=0)
+    api: str
+    prefect_api: str
+
+
+def find_running(settings: Settings) -> Running | None:
+    """The platform that this home's `platform.json` tells of, where its process is alive."""
+    try:
+        running = Running.model_validate_json((settings.home / "platform.json").read_bytes())
+        os.kill(running.pid, 0)
+    except (ValidationError, ProcessLookupError, FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise InstallationError(
+            "this home's platform belongs to another user", hint="set PULSAR_API_URL and PULSAR_API_TOKEN"
+        ) from None
+    return running
+
+
+def find_api(settings: Settings) -> Api | None:
+    """The API that `PULSAR_API_URL` names, or that of the platform running for this home; None where there is none.
+
+    Without either nothing is asked: the token must not go to whoever happens to listen on the usual port.
+    """
+    if settings.api_url:
+        return Api(settings.api_url, token_of(settings)).require()
+    running = find_running(settings)
+    if running is None:
+        return None
+    api = Api(running.api, token_of(settings))
+    return api if api.is_there() else None
+
+
+def token_of(settings: Settings) -> str:
+    """The token to send: `PULSAR_API_TOKEN`, or the one the platform left in its home at its first start."""
+    token = (settings.api_token or _secret(settings.home / "token")).strip()
+    if not TOKEN.match(token):
+        raise RequestError(
+            "there is no API token for this home",
+            hint="the platform makes one at its first start (`pulsar up`); for another machine's, set PULSAR_API_TOKEN",
+        )
+    return token
+
+
+def prefect_environment(settings: Settings) -> dict[str, str]:
+    """What a worker needs in its environment to reach this home's Prefect server; nothing where one is named there."""
+    if os.environ.get("PREFECT_API_URL"):
+        return {}
+    running = find_running(settings)
+    if running is None:
+        raise InstallationError(
+            "no platform is running for this home", hint="start one with `pulsar up`, or set PREFECT_API_URL"
+        )
+    secret = _secret(settings.home / "prefect-auth").strip()
+    return {"PREFECT_API_URL": running.prefect_api} | ({"PREFECT_API_AUTH_STRING": secret} if secret else {})
+
+
+def _secret(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            return path.read_text(errors="replace")
+        except PermissionError:
+            raise InstallationError(
+                f"{path.name} of this home may not be read by this user", hint="run as the user that started Pulsar"
+            ) from None
+    return ""

@@ -1,0 +1,114 @@
+"""What a platform wants of its Prefect server: that it answers, and has the pool and the deployments."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from footprint.errors import PlatformError
+
+POOL = "pulsar"
+DEPLOYMENT = "dispatch_scan/pulsar"
+SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+NOTE = "pulsar_deployed"
+"""The Prefect variable that holds the fingerprint of what was deployed."""
+SECONDS = 10.0
+
+
+class PrefectServer:
+    """The REST API of a Prefect server at `url` (with `/api`); `auth` is `user:password`, or empty."""
+
+    def __init__(self, url: str, auth: str) -> None:
+        user, _, password = auth.partition(":")
+        self._url = url
+        self._client = httpx.Client(
+            base_url=url, auth=(user, password) if auth else None, timeout=SECONDS, trust_env=False
+        )
+        self._csrf: dict[str, str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def is_there(self) -> bool:
+        """Whether it answers that it is well."""
+        try:
+            return self._client.get("/health", timeout=2).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def ensure_pool(self, limit: int) -> None:
+        """Make the work pool, or set how many runs it lets run at once. A worker completes it."""
+        wanted = {"name": POOL, "type": "process", "concurrency_limit": limit}
+        if self._write("POST", "/work_pools/", wanted, or_code=httpx.codes.CONFLICT):
+            return
+        self._write("PATCH", f"/work_pools/{POOL}", {"concurrency_limit": limit})
+
+    def has_deployed(self, mark: str, root: Path) -> bool:
+        """Whether what `fingerprint` gave as `mark` is what is deployed, for the code in `root`."""
+        deployment = self._read(f"/deployments/name/{DEPLOYMENT}")
+        note = self._read(f"/variables/name/{NOTE}")
+        if deployment is None or note is None or note["value"] != mark:
+            return False
+        return bool(deployment["pull_steps"] == [{SET_DIRECTORY: {"directory": str(root)}}])
+
+    def note_deployed(self, mark: str) -> None:
+        """Remember what was deployed."""
+        if not self._write("POST", "/variables/", {"name": NOTE, "value": mark}, or_code=httpx.codes.CONFLICT):
+            self._write("PATCH", f"/variables/name/{NOTE}", {"value": mark})
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        answer = self._ask("GET", path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        found: dict[str, Any] = self._good(answer).json()
+        return found
+
+    def _write(self, method: str, path: str, body: dict[str, Any], or_code: int = 0) -> bool:
+        """Send it; False where it is answered by `or_code`."""
+        answer = self._ask(method, path, json=body, headers=self._csrf_headers())
+        if answer.status_code == or_code:
+            return False
+        self._good(answer)
+        return True
+
+    def _csrf_headers(self) -> dict[str, str]:
+        if self._csrf is None:
+            name = uuid.uuid4().hex
+            answer = self._ask("GET", "/csrf-token", params={"client": name})
+            # 422 says that this server does not want one.
+            has_one = answer.status_code == httpx.codes.OK
+            token = answer.json()["token"] if has_one else ""
+            self._csrf = {"Prefect-Csrf-Client": name, "Prefect-Csrf-Token": token} if has_one else {}
+        return self._csrf
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise PlatformError(
+                "the Prefect server does not answer", hint=f"{self._url}: {type(error).__name__}"
+            ) from error
+
+    def _good(self, answer: httpx.Response) -> httpx.Response:
+        if answer.is_success:
+            return answer
+        refused = answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+        hint = "is PREFECT_API_AUTH_STRING the server's?" if refused else f"asked at {self._url}"
+        raise PlatformError(f"the Prefect server answers {answer.status_code}", hint=hint)
+
+
+def fingerprint(root: Path) -> str:
+    """What decides whether deploying again would change anything: the definition, the flow, the place, the versions."""
+    digest = hashlib.sha256()
+    for part in (root / "prefect.yaml", root / "flows" / "scan.py"):
+        digest.update(part.read_bytes() + b"\0")
+    digest.update(f"{root}\0{metadata.version('prefect')}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,299 @@
+"""How the `pulsar` command prints: sentences, tables, progress. Text that came from a network is never trusted here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deployments.answers import HostFound, Module, Name, Policy, Scan, Scans, Service
+from footprint.errors import PulsarError
+from footprint.states import Status
+from footprint.text import clean
+
+WIDE = 160
+"""Columns where the output is not a terminal: lines there are read by programs, or folded by the reader's pager."""
+ROOMY = 120
+WORD = 120
+SENTENCE = 1000
+MOST_LINES = 20
+COLOURS = {Status.SUCCESS: "green", Status.FAILURE: "red", Status.REVOKED: "yellow"}
+MODULE_COLOURS = {"ready": "green", "degraded": "yellow", "missing": "red", "too_old": "red"}
+
+
+def paper(*, stderr: bool = False) -> Console:
+    """A console for stdout or stderr that reads no markup, emoji codes or highlights out of what it prints."""
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = WIDE
+    return console
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text from anywhere as one line of at most `limit` characters, with nothing in it that a terminal obeys."""
+    return " ".join(clean(text).split())[:limit]
+
+
+def say(sentence: str | Text, *, stderr: bool = False) -> None:
+    """Print a sentence; on a terminal it is folded between words."""
+    console = paper(stderr=stderr)
+    console.print(sentence, soft_wrap=not console.is_terminal)
+
+
+def note(sentence: str) -> None:
+    """Print a sentence about what is being done, beside the results."""
+    say(Text(one_line(sentence, SENTENCE), style="dim"), stderr=True)
+
+
+def telling() -> Callable[[str], None]:
+    """What prints notes, each only where it differs from the one before."""
+    last = ""
+
+    def tell(sentence: str) -> None:
+        nonlocal last
+        if sentence != last:
+            last = sentence
+            note(sentence)
+
+    return tell
+
+
+def complaint(error: PulsarError) -> None:
+    """Print an error: what, with a log's last lines where it quotes them, and on a line of its own what to do."""
+    first, *quoted = error.detail.splitlines()[:MOST_LINES] or [""]
+    say(Text.assemble(("pulsar: ", "red"), one_line(first, SENTENCE)), stderr=True)
+    for line in [*quoted, error.hint]:
+        if line:
+            say(Text(f"        {one_line(line, SENTENCE)}"), stderr=True)
+
+
+def as_json(content: Any) -> None:
+    """Print content as JSON, with nothing in it that a terminal obeys."""
+    paper().file.write(json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def starting() -> Iterator[Callable[[str], None]]:
+    """Tell that the platform is being started. Yields what takes each step's name; a terminal shows them in passing."""
+    console = paper(stderr=True)
+    first = "Starting Pulsar for this scan"
+    if not console.is_terminal:
+        note(f"{first} …")
+        yield lambda step: None
+        return
+    with console.status(first) as status:
+        yield lambda step: status.update(Text.assemble(f"{first}: ", one_line(step, WORD)))
+
+
+def addresses(pairs: Iterable[tuple[str, str]], closing: str) -> None:
+    """Print what is found where, aligned."""
+    block = Table.grid(padding=(0, 2))
+    for name, where in pairs:
+        block.add_row(Text(name, style="bold"), Text(where))
+    console = paper()
+    console.print(block)
+    console.print(Text(closing, style="dim"))
+
+
+def scan_asked(scan: Scan) -> None:
+    """Print where to look for a scan that goes on without this command."""
+    say(plain(scan.id))
+    note(f"The scan is under way. `pulsar status {scan.id}` shows it.")
+
+
+def results(scan: Scan, services: Sequence[Service], names: Sequence[Name], hosts: Sequence[HostFound]) -> None:
+    """Print what a scan found, what it could not look at, and its verdict."""
+    console = paper()
+    if names:
+        console.print(_names(names, hosts), end="\n\n")
+    if services:
+        console.print(_services(services), end="\n\n")
+    else:
+        console.print("No open port was found in what was looked at.")
+    _warnings(console, scan)
+    say(verdict(scan))
+
+
+def scan_details(scan: Scan) -> None:
+    """Print one scan as it is now."""
+    console = paper()
+    block = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("scan", scan.id),
+        ("target", scan.target),
+        ("policy", scan.policy),
+        ("comment", scan.comment),
+        ("asked for", moment(scan.created_at)),
+    ):
+        if value:
+            block.add_row(Text(name, style="bold"), plain(value))
+    console.print(block, end="\n\n")
+    if scan.modules:
+        console.print(_module_runs(scan), end="\n\n")
+    _warnings(console, scan)
+    say(verdict(scan))
+
+
+def scan_list(page: Scans) -> None:
+    """Print a page of scans."""
+    columns = ["id", "asked for", "status", ">ports", "target"]
+    has_room = paper().width >= ROOMY
+    table = _table(*columns, *(["policy"] if has_room else []))
+    for scan in page.results:
+        cells = [plain(scan.id), Text(moment(scan.created_at)), _standing(scan), Text(str(scan.counts.services))]
+        table.add_row(*cells, plain(scan.target), *([plain(scan.policy)] if has_room else []))
+    _listed(table, "There are no scans.")
+    if page.next:
+        note(f"{page.count} scans in all; --page shows more.")
+
+
+def module_list(modules: Sequence[Module]) -> None:
+    """Print the modules: what each is for, its tool's version and state, and what to do about it."""
+    table = _table("module", "risk", "version", "state", "what it does, what to do")
+    for module in sorted(modules, key=lambda module: module.name):
+        words = Text(one_line(module.summary, SENTENCE))
+        if module.remedy:
+            words.append(f"\n{one_line(module.remedy, SENTENCE)}", style="yellow")
+        state = Text(one_line(module.state, WORD), style=MODULE_COLOURS.get(module.state, ""))
+        table.add_row(plain(module.name), plain(module.risk), plain(module.version), state, words)
+    _listed(table, "There are no modules.")
+
+
+def policy_list(policies: Sequence[Policy]) -> None:
+    """Print the policies by name."""
+    table = _table("policy", "what it does")
+    for policy in policies:
+        table.add_row(plain(policy.name), Text(one_line(policy.description, SENTENCE)))
+    _listed(table, "There are no policies.")
+
+
+def verdict(scan: Scan) -> Text:
+    """The last line of a scan: its status, how long it took or how far it is, what was found."""
+    status = Text(scan.status, style=f"bold {COLOURS.get(scan.status, '')}".strip())
+    if not scan.is_over:
+        return Text.assemble(status, f", {scan.progress:.0f} % done so far; {_found(scan)}")
+    took = _seconds(scan)
+    time = f" after {duration(took)}" if took is not None else ""
+    if scan.status is Status.SUCCESS:
+        return Text.assemble(status, f"{time}: {_found(scan)}", f", {_count(scan.warnings, 'warning')}")
+    return Text.assemble(status, time, ": ", one_line(scan.error or "no reason was given", SENTENCE))
+
+
+def plain(text: str | None) -> Text:
+    """Text from anywhere as a table's cell."""
+    return Text(one_line(text or "", WORD))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `0.8 s`, `41 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time as the machine's clock shows it, or the text itself where it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return one_line(text, WORD)
+
+
+def _standing(scan: Scan) -> Text:
+    far = "" if scan.is_over else f" {scan.progress:.0f} %"
+    return Text(f"{scan.status}{far}", style=COLOURS.get(scan.status, ""))
+
+
+def _seconds(scan: Scan) -> float | None:
+    try:
+        begun = datetime.fromisoformat(scan.started_at or scan.created_at)
+        return max(0.0, (datetime.fromisoformat(scan.finished_at or "") - begun).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _found(scan: Scan) -> str:
+    counts = scan.counts
+    parts = [_number(counts.domains, "name")] if counts.domains else []
+    parts += [_number(counts.hosts, "host"), _number(counts.services, "open port"), _number(counts.findings, "finding")]
+    return ", ".join(parts)
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return _number(len(things), noun)
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    table.columns[0].no_wrap = True
+    return table
+
+
+def _listed(table: Table, otherwise: str) -> None:
+    if table.row_count:
+        paper().print(table)
+    else:
+        say(otherwise)
+
+
+def _services(services: Sequence[Service]) -> Table:
+    table = _table("host", ">port", "service", "product", "version")
+    for service in sorted(services, key=lambda one: (address_order(one.host), one.protocol, one.port)):
+        port = f"{service.port}/{one_line(service.protocol, 8)}"
+        table.add_row(plain(service.host), port, plain(service.service), plain(service.product), plain(service.version))
+    return table
+
+
+def _names(names: Sequence[Name], hosts: Sequence[HostFound]) -> Table:
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for led_here in host.names:
+            found.setdefault(led_here, []).append(host.address)
+    table = _table("name", "addresses", "alias of")
+    for name in sorted(names, key=lambda one: one.name.split(".")[::-1]):
+        listed = sorted(found.get(name.name, []), key=address_order)
+        table.add_row(plain(name.name), Text(one_line(", ".join(listed), SENTENCE)), plain(name.cname))
+    return table
+
+
+def _module_runs(scan: Scan) -> Table:
+    table = _table("module", "status", ">units", ">progress", "remark")
+    for run in scan.modules:
+        remark = one_line(run.error or run.detail or "", SENTENCE)
+        units = f"{run.ended}/{run.units}"
+        table.add_row(plain(run.name), plain(run.status), units, f"{run.progress:.0f} %", Text(remark))
+    return table
+
+
+def _warnings(console: Console, scan: Scan) -> None:
+    for warning in scan.warnings:
+        console.print(Text.assemble(("! ", "yellow"), one_line(warning, SENTENCE)), soft_wrap=not console.is_terminal)
+
+
+def address_order(address: str) -> tuple[int, int, str]:
+    """A key that sorts addresses as numbers, IPv4 first, and anything else after them."""
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return 9, 0, address
+    return known.version, int(known), ""

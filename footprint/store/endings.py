@@ -1,0 +1,48 @@
+"""How a scan ends: its verdict, and the units that will not end any more, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.orm import Session
+
+from footprint.states import LIVE, Status
+from footprint.store.tables import ModuleRun, Scan, now
+from footprint.store.units import digest_of
+from footprint.verdict import UnitStatus, Verdict
+
+LEFT = "the scan ended before this unit did"
+
+
+def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at: datetime | None = None) -> bool:
+    """End a scan. False where it had ended before: a terminal status never changes."""
+    ended: dict[str, Any] = {
+        "status": verdict.status,
+        "state": state,
+        "finished_at": at or now(),
+        "warnings": list(verdict.warnings),
+        "error": verdict.error,
+        "lease_until": None,
+    }
+    if verdict.status is Status.SUCCESS:
+        ended["progress"] = 100
+    changed = session.execute(update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE)).values(**ended))
+    if not cast("CursorResult[Any]", changed).rowcount:
+        return False
+    _close_units(session, scan_id)
+    _, modules = digest_of(session, scan_id, {})
+    session.execute(update(Scan).where(Scan.id == scan_id).values(modules=modules))
+    return True
+
+
+def _close_units(session: Session, scan_id: UUID) -> None:
+    unfinished = select(ModuleRun).where(
+        ModuleRun.scan_id == scan_id, ModuleRun.status.in_((UnitStatus.PLANNED, UnitStatus.RUNNING))
+    )
+    for run in session.scalars(unfinished):
+        run.status = UnitStatus.FAILED if run.started_at else UnitStatus.SKIPPED
+        run.error_code, run.error, run.finished_at = "scan_ended", LEFT, now()
+    session.flush()

@@ -1,0 +1,136 @@
+"""`make bench`: what the platform costs beside the bare tools, and how fast it answers. All on loopback, all bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median, quantiles
+from uuid import UUID
+
+import httpx
+
+from deployments.platform import Platform
+from footprint.settings import Settings
+from tests.bench.load import load
+from tests.conftest import free_port
+from tests.estate.listeners import Listeners, test_range
+from tests.processes import marked
+
+STARTS = 10
+HOSTS = 64
+RANGE = "127.0.64.0/26"
+WAIT_SECONDS = 600
+
+
+def main(names: list[str]) -> int:
+    """Run the measurements named, or all; prints one block each."""
+    chosen = names or list(MEASUREMENTS)
+    with tempfile.TemporaryDirectory(prefix="pulsar-bench-") as home:
+        settings = Settings(
+            home=Path(home),
+            api_port=free_port(),
+            prefect_port=free_port(),
+            scope_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
+        )
+        print("starting a platform of its own")
+        with Platform(settings) as addresses:
+            token = (settings.home / "token").read_text().strip()
+            bench = Bench(addresses.api, addresses.prefect_api, token, settings.home)
+            for name in chosen:
+                MEASUREMENTS[name](bench)
+    return 0
+
+
+class Bench:
+    """The platform under measurement."""
+
+    def __init__(self, api: str, prefect_api: str, token: str, home: Path) -> None:
+        self.prefect_api = prefect_api
+        self.headers = {"Authorization": f"Token {token}"}
+        self.http = httpx.Client(base_url=api, headers=self.headers, timeout=30)
+        self.url = api
+        self.prefect_auth = httpx.BasicAuth(*(home / "prefect-auth").read_text().strip().split(":", 1))
+
+    def ask(self, target: str, policy: str) -> UUID:
+        """Ask for a scan; returns its id."""
+        answer = self.http.post("/api/scans/", json={"target": target, "policy": policy})
+        answer.raise_for_status()
+        return UUID(answer.json()["id"])
+
+    def finish(self, scan_id: UUID) -> dict[str, object]:
+        """Wait for a scan's end."""
+        until = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < until:
+            scan: dict[str, object] = self.http.get(f"/api/scans/{scan_id}/").json()
+            if scan["status"] in ("SUCCESS", "FAILURE", "REVOKED"):
+                return scan
+            time.sleep(0.1)
+        raise TimeoutError("the scan did not end")
+
+
+def scan_overhead(bench: Bench) -> None:
+    """A quick scan of 64 hosts through the platform, beside one bare nmap that does the same work."""
+    with test_range(HOSTS, "127.0.64.0") as listeners:
+        began = time.monotonic()
+        scan = bench.finish(bench.ask(RANGE, "quick"))
+        ours = time.monotonic() - began
+        bare = _bare_nmap(listeners)
+    found = scan["counts"]
+    expected = len(listeners.truth)
+    print(f"\nscan of {HOSTS} hosts, policy quick: {found}, {expected} services there")
+    print(f"  platform {ours:6.1f} s, one bare nmap {bare:6.1f} s, ratio {ours / bare:.2f} (aim: at most 0.4)")
+
+
+def _bare_nmap(listeners: Listeners) -> float:
+    options = ["-n", "-sS", "-sV", "-T4", "--top-ports", "100", "--version-intensity", "7", "-oX", "-"]
+    with tempfile.NamedTemporaryFile("w", suffix=".targets") as targets:
+        targets.write("\n".join(listeners.addresses))
+        targets.flush()
+        began = time.monotonic()
+        subprocess.run(
+            ["nmap", *options, "-iL", targets.name], check=True, stdout=subprocess.DEVNULL, timeout=WAIT_SECONDS
+        )
+        return time.monotonic() - began
+
+
+def time_to_first_tool(bench: Bench) -> None:
+    """From the POST to the first process of a tool, with a warm worker."""
+    times = []
+    for _ in range(STARTS):
+        began = time.monotonic()
+        scan_id = bench.ask("127.0.0.1", "network_sweep")
+        while not marked(scan_id) and time.monotonic() < began + 60:
+            time.sleep(0.02)
+        times.append(time.monotonic() - began)
+        bench.finish(scan_id)
+    print(f"\nPOST to first tool process, {STARTS} times, warm worker")
+    print(f"  median {median(times):.2f} s, p95 {quantiles(times, n=20)[-1]:.2f} s (aim: median at most 3-5 s)")
+
+
+def reads(bench: Bench) -> None:
+    """Ten clients reading a scan, the list of scans, and the same run from Prefect's own API."""
+    scan = bench.finish(bench.ask("127.0.0.1", "network_sweep"))
+    one = load(f"{bench.url}/api/scans/{scan['id']}/", bench.headers)
+    some = load(f"{bench.url}/api/scans/", bench.headers)
+    request = httpx.Request("GET", bench.prefect_api)
+    authorization = next(bench.prefect_auth.auth_flow(request)).headers["Authorization"]
+    theirs = load(f"{bench.prefect_api}/flow_runs/{scan['task_id']}", {"Authorization": authorization})
+    print("\nreads, 10 clients for 5 s each")
+    print(f"  GET /api/scans/{{id}}/       {one}")
+    print(f"  GET /api/scans/            {some}")
+    print(f"  Prefect's own flow run     {theirs}")
+    print(f"  ratio of rates: {one.rate / theirs.rate:.1f} and {some.rate / theirs.rate:.1f} (aim: at least 10)")
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
+    "overhead": scan_overhead,
+    "start": time_to_first_tool,
+    "reads": reads,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

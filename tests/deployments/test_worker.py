@@ -1,0 +1,277 @@
+"""The forking worker against a real Prefect server: how runs begin, and the ways in which they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect.client.schemas.responses import DeploymentResponse
+
+from deployments.forking import SET_DIRECTORY, module_entrypoint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STANDIN = Path(__file__).resolve().parent / "standin"
+SECRET = ("pulsar", "a secret of the tests")
+PATIENCE = 60.0
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from deployments.nursery import Nursery
+from deployments.worker import work
+root, log = map(Path, sys.argv[1:])
+asyncio.run(work(Nursery(root=root, preload=("prefect.flow_engine", "standin"), log=log)))
+"""
+
+
+def until(truth: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Wait for something to be true, and give it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := truth():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not true within {seconds} s")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def nurseries_of(worker_pid: int) -> list[int]:
+    children = Path(f"/proc/{worker_pid}/task/{worker_pid}/children").read_text().split()
+    return [int(pid) for pid in children if "deployments.nursery" in command_line(int(pid))]
+
+
+@dataclass
+class Server:
+    """A Prefect server, and a deployment of the stand-in on its pool `pulsar`."""
+
+    client: httpx.Client
+    env: dict[str, str]
+    home: Path
+    deployment: str = ""
+
+    def post(self, path: str, body: object) -> Any:
+        return self.client.post(path, json=body).raise_for_status().json()
+
+    def ask(self, deed: str) -> Run:
+        diary = self.home / f"{uuid.uuid4().hex}.diary"
+        parameters = {"diary": str(diary), "deed": deed}
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return Run(self, self.post(f"/deployments/{self.deployment}/create_flow_run", body)["id"], diary)
+
+
+@dataclass
+class Run:
+    """A flow run of the stand-in."""
+
+    server: Server
+    id: str
+    diary: Path
+
+    def about(self) -> dict[str, Any]:
+        """What the run wrote of itself, once it runs."""
+        until(self.diary.exists)
+        found: dict[str, Any] = json.loads(self.diary.read_text())
+        return found
+
+    def state(self) -> str:
+        answer = self.server.client.get(f"/flow_runs/{self.id}").raise_for_status().json()
+        return str(answer["state"]["name"])
+
+    def ends(self) -> str:
+        return str(until(lambda: (s := self.state()) in {"Completed", "Failed", "Crashed", "Cancelled"} and s))
+
+    def cancel(self) -> None:
+        state = {"type": "CANCELLING", "name": "Cancelling"}
+        self.server.post(f"/flow_runs/{self.id}/set_state", {"state": state})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    env = kept | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_API_AUTH_STRING": ":".join(SECRET),
+        "PREFECT_SERVER_API_AUTH_STRING": ":".join(SECRET),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log, httpx.Client(base_url=url, auth=SECRET, timeout=30) as client:
+        process = subprocess.Popen(command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            found = Server(client, env, home)
+            until(lambda: answers(client), 120)
+            found.deployment = deploy(found)
+            yield found
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def deploy(server: Server) -> str:
+    server.post("/work_pools/", {"name": "pulsar", "type": "process"})
+    flow = server.post("/flows/", {"name": "standin"})
+    body = {
+        "name": "pulsar",
+        "flow_id": flow["id"],
+        "entrypoint": "standin.py:standin",
+        "work_pool_name": "pulsar",
+        "pull_steps": [{SET_DIRECTORY: {"directory": str(STANDIN)}}],
+        "job_variables": {"stream_output": False},
+    }
+    return str(server.post("/deployments/", body)["id"])
+
+
+@pytest.fixture
+def worker(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    log = server.home / "worker.log"
+    command = [sys.executable, "-c", WORKER, str(STANDIN), str(server.home / "runs.log")]
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, env=server.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.platform
+def test_a_run_is_forked_from_the_nursery_as_a_process_of_its_own(
+    server: Server, worker: subprocess.Popen[bytes]
+) -> None:
+    run = server.ask("end")
+    about = run.about()
+    assert "deployments.nursery" in command_line(about["parent"])
+    assert about["session"] == about["pid"]
+    assert about["run"] == run.id
+    assert about["api"] == server.env["PREFECT_API_URL"]
+    assert about["stdin"] == "/dev/null"
+    assert about["stdout"] == str(server.home / "runs.log")
+    assert about["cwd"] == str(STANDIN)
+    assert run.ends() == "Completed"
+
+
+@pytest.mark.platform
+def test_a_cancel_leaves_no_process_and_runs_the_hook(server: Server, worker: subprocess.Popen[bytes]) -> None:
+    run = server.ask("stubborn")
+    about = run.about()
+    assert is_alive(about["child"])
+    until(lambda: run.state() == "Running")
+    run.cancel()
+    assert run.ends() == "Cancelled"
+    assert not is_alive(about["pid"])
+    assert not is_alive(about["child"])
+    assert run.diary.with_suffix(".cancelled").exists()
+
+
+@pytest.mark.platform
+def test_a_killed_run_is_reported_as_crashed(server: Server, worker: subprocess.Popen[bytes]) -> None:
+    run = server.ask("sleep")
+    os.kill(run.about()["pid"], signal.SIGKILL)
+    assert run.ends() == "Crashed"
+    assert server.ask("end").ends() == "Completed"
+
+
+@pytest.mark.platform
+def test_a_stopped_worker_stops_and_reports_its_runs(server: Server, worker: subprocess.Popen[bytes]) -> None:
+    runs = [server.ask("sleep"), server.ask("stubborn")]
+    about = [run.about() for run in runs]
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert not any(is_alive(process["pid"]) or is_alive(process["parent"]) for process in about)
+    assert not is_alive(about[1]["child"])
+    assert [run.state() for run in runs] == ["Crashed", "Crashed"]
+
+
+@pytest.mark.platform
+def test_a_killed_worker_leaves_its_run_to_end_well_and_nothing_idle(
+    server: Server, worker: subprocess.Popen[bytes]
+) -> None:
+    run = server.ask("sleep")
+    about = run.about()
+    worker.kill()
+    until(lambda: not is_alive(about["parent"]))
+    assert is_alive(about["pid"])
+    run.diary.with_suffix(".go").touch()
+    assert run.ends() == "Completed"
+    until(lambda: not is_alive(about["pid"]))
+
+
+@pytest.mark.platform
+def test_a_lost_nursery_crashes_its_runs_and_is_replaced(server: Server, worker: subprocess.Popen[bytes]) -> None:
+    run = server.ask("sleep")
+    about = run.about()
+    [nursery] = nurseries_of(worker.pid)
+    os.kill(nursery, signal.SIGKILL)
+    assert run.ends() == "Crashed"
+    until(lambda: not is_alive(about["pid"]))
+    assert server.ask("end").ends() == "Completed"
+    assert nurseries_of(worker.pid) != [nursery]
+
+
+def deployment_of(**fields: Any) -> DeploymentResponse:
+    return DeploymentResponse.model_construct(**({"entrypoint": "standin.py:standin", "pull_steps": None} | fields))
+
+
+def steps(directory: Path) -> list[dict[str, Any]]:
+    return [{SET_DIRECTORY: {"directory": str(directory)}}]
+
+
+def test_only_code_under_the_root_is_forked() -> None:
+    assert module_entrypoint(deployment_of(pull_steps=steps(STANDIN)), STANDIN) == "standin.standin"
+    nested = deployment_of(entrypoint="standin/standin.py:standin", pull_steps=steps(STANDIN.parent))
+    assert module_entrypoint(nested, STANDIN.parent) == "standin.standin.standin"
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        deployment_of(),
+        deployment_of(pull_steps=steps(STANDIN.parent)),
+        deployment_of(pull_steps=[{"prefect.deployments.steps.git_clone": {"repository": "x"}}]),
+        deployment_of(pull_steps=steps(STANDIN) + steps(STANDIN)),
+        deployment_of(pull_steps=steps(STANDIN), entrypoint="absent.py:standin"),
+        deployment_of(pull_steps=steps(STANDIN), entrypoint="../test_worker.py:until"),
+        deployment_of(pull_steps=steps(STANDIN), entrypoint=None),
+        None,
+    ],
+)
+def test_all_else_is_left_to_prefect(deployment: DeploymentResponse | None) -> None:
+    assert module_entrypoint(deployment, STANDIN) is None

@@ -1,0 +1,256 @@
+"""A small name server on loopback: real DNS over UDP and TCP for tests, with the faults that real ones have.
+
+A zone is a mapping of names to records, or the same as text, one `name TYPE rdata` a line:
+
+    www.example.test    A 127.0.0.1
+    www.example.test    AAAA ::1
+    shop.example.test   CNAME www.example.test
+    *.any.example.test  A 127.0.0.9
+    broken.example.test SERVFAIL
+    slow.example.test   DROP AAAA
+
+Instead of a type there may stand SERVFAIL, REFUSED, NXDOMAIN or DROP (never answers), for one query type or for all.
+Answers over 512 octets are truncated over UDP (RFC 1035, 4.2.1), so that large ones force TCP.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+MAX_LINKS = 32
+PORT_ATTEMPTS = 20
+FAULTS = frozenset({"SERVFAIL", "REFUSED", "NXDOMAIN", "DROP"})
+SOA = "ns.invalid. hostmaster.invalid. 1 3600 600 86400 60"
+
+ZoneSource = Mapping[str, str | Sequence[str]] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it arrived: the name without its trailing dot, the type's word, `udp` or `tcp`."""
+
+    name: str
+    rdtype: str
+    transport: str
+
+
+class Zone:
+    """Names with their records, wildcards (RFC 4592) and faults."""
+
+    def __init__(self, source: ZoneSource) -> None:
+        self._records: dict[dns.name.Name, dict[str, list[str]]] = {}
+        for name, line in _lines_of(source):
+            word, _, rest = line.strip().partition(" ")
+            records = self._records.setdefault(_absolute(name), {})
+            records.setdefault(word.upper(), []).append(rest.strip())
+        self._enclosers = {above for name in self._records for above in _above(name)}
+
+    def find(self, name: dns.name.Name) -> dict[str, list[str]] | None:
+        """The records of a name by type, from the wildcard at its closest encloser too; None for NXDOMAIN."""
+        if name in self._records:
+            return self._records[name]
+        if name in self._enclosers:
+            return {}
+        for above in _above(name):
+            if (wildcard := dns.name.Name((b"*", *above.labels))) in self._records:
+                return self._records[wildcard]
+            if above in self._records or above in self._enclosers:
+                return None
+        return None
+
+    def answer(self, query: dns.message.Message, *, chases: bool) -> dns.message.Message | None:
+        """Answer one question, following aliases where it `chases` (as a recursive server does); None is silence."""
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA if chases else dns.flags.AA
+        name, rdtype = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
+        for _ in range(MAX_LINKS):
+            records = self.find(name)
+            if records is None:
+                return _negative(response, dns.rcode.NXDOMAIN)
+            if fault := _fault(records, rdtype):
+                return None if fault == "DROP" else _negative(response, dns.rcode.from_text(fault))
+            followed = "CNAME" if "CNAME" in records and rdtype != "CNAME" else rdtype
+            if followed not in records:
+                return _negative(response, dns.rcode.NOERROR)
+            response.answer.append(_rrset(name, followed, records[followed]))
+            if followed == rdtype or not chases:
+                break
+            name = _absolute(records["CNAME"][0])
+        return response
+
+
+class NameServer:
+    """Serves a zone on a free port of 127.0.0.1, UDP and TCP alike, while its `with` block lasts.
+
+    `asked` tells what arrived, in order. Without `chases` it answers as an authoritative server does that is not
+    responsible for an alias's target: with the alias alone.
+    """
+
+    def __init__(self, zone: ZoneSource, *, chases: bool = True) -> None:
+        self.zone = Zone(zone)
+        self.chases = chases
+        self.asked: list[Asked] = []
+        self._servers: list[socketserver.BaseServer] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def port(self) -> int:
+        """The port, the same for UDP and TCP."""
+        address: Any = self._servers[0].server_address
+        return int(address[1])
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `PULSAR_RESOLVERS` takes it."""
+        return f"127.0.0.1:{self.port}"
+
+    def questions(self, name: str) -> list[Asked]:
+        """What was asked for a name."""
+        return [asked for asked in self.asked if asked.name == name]
+
+    def __enter__(self) -> Self:
+        self._servers = list(_bound_pair(self))
+        for server in self._servers:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def respond(self, wire: bytes, transport: str) -> bytes | None:
+        """Answer one message, or stay silent: where told to, and to what is no query."""
+        try:
+            query = dns.message.from_wire(wire)
+        except dns.exception.DNSException:
+            return None
+        question = query.question[0]
+        name = question.name.to_text(omit_final_dot=True).lower()
+        self.asked.append(Asked(name, dns.rdatatype.to_text(question.rdtype), transport))
+        response = self.zone.answer(query, chases=self.chases)
+        if response is None:
+            return None
+        limit = 65535 if transport == "tcp" else max(512, query.payload)
+        return _cut_to(response, limit)
+
+
+class _Udp(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+    def __init__(self, owner: NameServer, port: int) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", port), _UdpHandler)
+
+
+class _Tcp(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self, owner: NameServer, port: int) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", port), _TcpHandler)
+
+
+class _UdpHandler(socketserver.BaseRequestHandler):
+    server: _Udp
+
+    def handle(self) -> None:
+        wire, sock = self.request
+        if answer := self.server.owner.respond(wire, "udp"):
+            sock.sendto(answer, self.client_address)
+
+
+class _TcpHandler(socketserver.StreamRequestHandler):
+    server: _Tcp
+    timeout = 5
+
+    def handle(self) -> None:
+        while len(prefix := self.rfile.read(2)) == 2:
+            wire = self.rfile.read(struct.unpack("!H", prefix)[0])
+            answer = self.server.owner.respond(wire, "tcp")
+            if answer is None:
+                return
+            self.wfile.write(struct.pack("!H", len(answer)) + answer)
+
+
+def free_port() -> int:
+    """A UDP port of 127.0.0.1 that nobody listens on just now: for servers that are not there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _bound_pair(owner: NameServer) -> tuple[_Udp, _Tcp]:
+    """The kernel picks the UDP port; somebody else may hold the same one for TCP, so try a few."""
+    for _ in range(PORT_ATTEMPTS):
+        udp = _Udp(owner, 0)
+        try:
+            return udp, _Tcp(owner, int(udp.server_address[1]))
+        except OSError:
+            udp.server_close()
+    raise RuntimeError("no port of 127.0.0.1 is free for both UDP and TCP")
+
+
+def _lines_of(source: ZoneSource) -> Iterator[tuple[str, str]]:
+    if isinstance(source, str):
+        for line in filter(None, map(str.strip, source.splitlines())):
+            name, _, rest = line.partition(" ")
+            yield name, rest
+        return
+    for name, lines in source.items():
+        for line in [lines] if isinstance(lines, str) else lines:
+            yield name, line
+
+
+def _absolute(text: str) -> dns.name.Name:
+    return dns.name.from_text(text, origin=dns.name.root)
+
+
+def _rrset(name: dns.name.Name, rdtype: str, records: list[str]) -> dns.rrset.RRset:
+    return dns.rrset.from_text_list(name, 60, "IN", rdtype, records, origin=dns.name.root, relativize=False)
+
+
+def _above(name: dns.name.Name) -> Iterator[dns.name.Name]:
+    while len(name.labels) > 2:
+        name = name.parent()
+        yield name
+
+
+def _fault(records: dict[str, list[str]], rdtype: str) -> str | None:
+    return next((fault for fault in FAULTS & records.keys() if {"", rdtype} & set(records[fault])), None)
+
+
+def _negative(response: dns.message.Message, rcode: dns.rcode.Rcode) -> dns.message.Message:
+    response.set_rcode(rcode)
+    if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        response.authority.append(_rrset(_absolute("test"), "SOA", [SOA]))
+    return response
+
+
+def _cut_to(response: dns.message.Message, limit: int) -> bytes:
+    try:
+        return response.to_wire(max_size=limit)
+    except dns.exception.TooBig:
+        response.flags |= dns.flags.TC
+        response.answer, response.authority = [], []
+        return response.to_wire(max_size=limit)

@@ -1,0 +1,104 @@
+"""The installed nmap, started as scans start it, against listeners on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footprint.records import Coverage, Host, Network, Outcome, Record, Service
+from tasks.nmap import TOOL, command, configure, degrade, powers_of, powers_probe
+from tasks.nmap_answers import parse
+from tasks.runner import Limits, run
+from tasks.tool import Command, Output, Pace
+from tests.estate.listeners import HTTP, RANGE_PORTS, REDIS, SILENT, SSH, Listeners, Place, Truth, test_range
+
+pytestmark = pytest.mark.skipif(shutil.which("nmap") is None, reason="nmap is not installed here")
+
+
+def _hosts(*addresses: str) -> list[Record]:
+    return [Host(address) for address in addresses]
+
+
+def _coverage(found: list[Record | Coverage]) -> dict[str, Outcome]:
+    return {entry.subject: entry.outcome for entry in found if isinstance(entry, Coverage)}
+
+
+def _versions(found: list[Record | Coverage]) -> set[Truth]:
+    return {Truth(at.address, at.port, at.product, at.version) for at in found if isinstance(at, Service)}
+
+
+def _run(made: Command, folder: Path) -> Output:
+    return run(made, Limits(120, folder))
+
+
+def _may_open_raw_sockets() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP).close()
+    except PermissionError:
+        return False
+    return True
+
+
+@pytest.fixture
+def estate() -> Iterator[Listeners]:
+    with test_range(6, first="127.0.66.1") as listeners:
+        yield listeners
+
+
+def _ask(batch: list[Record], folder: Path, said: dict[str, Any] | None = None) -> list[Record | Coverage]:
+    options, _ = degrade(configure(said or {}, Pace(4, 120, "top:100")), powers_of(_run(powers_probe(), folder)))
+    return list(parse(_run(command(batch, options), folder), batch))
+
+
+def test_a_network_gives_hosts_hosts_give_ports_ports_give_versions(estate: Listeners, tmp_path: Path) -> None:
+    hosts = [record for record in _ask([Network("127.0.66.0/29")], tmp_path) if isinstance(record, Host)]
+    assert set(estate.addresses) <= {host.address for host in hosts}
+    ports = [record for record in _ask([*hosts], tmp_path) if isinstance(record, Service)]
+    own = [port for port in ports if port.port in RANGE_PORTS and port.address in estate.addresses]
+    assert {(port.address, port.port) for port in own} == {at[:2] for at in estate.truth}
+    found = _ask([*own], tmp_path)
+    assert _versions(found) == estate.truth
+    assert set(_coverage(found).values()) == {Outcome.ANSWERED}
+
+
+def test_connecting_finds_the_same_ports(estate: Listeners, tmp_path: Path) -> None:
+    found = _ask(_hosts(*estate.addresses), tmp_path, {"technique": "connect", "ports": "2001,2121,8008"})
+    assert {(at.address, at.port) for at in found if isinstance(at, Service)} == {at[:2] for at in estate.truth}
+
+
+def test_ipv6(tmp_path: Path) -> None:
+    with Listeners([Place("::1", 0, SSH), Place("::1", 0, HTTP)]) as listeners:
+        batch: list[Record] = [Service(at.address, at.port) for at in listeners.places]
+        found = _ask(batch, tmp_path)
+        assert _versions(found) == listeners.truth
+
+
+def test_what_says_nothing_is_open_all_the_same(tmp_path: Path) -> None:
+    with Listeners([Place("127.0.66.9", 0, SILENT)]) as listeners:
+        service = Service("127.0.66.9", listeners.places[0].port)
+        found = _ask([service], tmp_path, {"version_intensity": 0})
+    assert found[0] == service
+    assert [at.product for at in found if isinstance(at, Service)] == [None]
+    assert _coverage(found) == {f"127.0.66.9:{service.port}/tcp": Outcome.ANSWERED}
+
+
+def test_redis_is_asked_on_its_own_port(tmp_path: Path) -> None:
+    with Listeners([Place("127.0.66.10", 6379, REDIS)]) as listeners:
+        found = _ask([Service("127.0.66.10", 6379)], tmp_path)
+        assert _versions(found) == listeners.truth
+
+
+def test_raw_sockets_are_asked_of_the_kernel(tmp_path: Path) -> None:
+    assert powers_of(_run(powers_probe(), tmp_path)).raw_sockets is _may_open_raw_sockets()
+
+
+def test_its_version_is_understood(tmp_path: Path) -> None:
+    assert TOOL.binary
+    match = TOOL.binary.version_pattern.search(_run(Command(TOOL.binary.version_argv), tmp_path).stdout)
+    assert match
+    assert tuple(map(int, match.group(1).split("."))) >= TOOL.binary.minimum
