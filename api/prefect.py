@@ -22,7 +22,12 @@ from footprint.reconciliation import RunState
 DEPLOYMENT = "dispatch_scan/pulsar"
 POOL = "pulsar"
 SECONDS = 5.0
-"""How long a call may take before Prefect counts as away."""
+"""How long a look may take before Prefect counts as away."""
+START_SECONDS = 15.0
+"""How long it may take to create a run. A busy Prefect on SQLite writes slowly, and one after another."""
+STARTS_AT_ONCE = 4
+BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries while Prefect answers 503: its SQLite was locked."""
 RUNS_AT_ONCE = 200
 """The most that Prefect returns for one filter."""
 
@@ -41,8 +46,9 @@ class PrefectGateway:
     """Prefect as the API needs it; every call is bounded, and raises `PrefectUnavailable` when it is not answered."""
 
     def __init__(self) -> None:
-        self._client: PrefectClient = get_client(httpx_settings={"timeout": SECONDS})
+        self._client: PrefectClient = get_client(httpx_settings={"timeout": START_SECONDS})
         self._deployment: UUID | None = None
+        self._turn = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def __aenter__(self) -> PrefectGateway:
         await self._client.__aenter__()
@@ -55,21 +61,27 @@ class PrefectGateway:
 
     async def start(self, scan_id: UUID, name: str) -> UUID:
         """Create the run that carries a scan out, and return its id; the same scan always gets the same run."""
-        async with _bounded():
-            if self._deployment is None:
-                self._deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
-            try:
-                run = await self._create(self._deployment, scan_id, name)
-            except ObjectNotFound:
-                # Deployed anew since: its id changed.
-                self._deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
-                run = await self._create(self._deployment, scan_id, name)
-            return run.id
+        async with _bounded(START_SECONDS), self._turn:
+            for pause in BUSY_PAUSES:
+                try:
+                    return await self._create(scan_id, name)
+                except PrefectHTTPStatusError as error:
+                    if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                        raise
+                await asyncio.sleep(pause)
+            return await self._create(scan_id, name)
 
-    async def _create(self, deployment: UUID, scan_id: UUID, name: str) -> FlowRun:
-        return await self._client.create_flow_run_from_deployment(
-            deployment, parameters={"scan_id": str(scan_id)}, name=name, idempotency_key=str(scan_id)
-        )
+    async def _create(self, scan_id: UUID, name: str) -> UUID:
+        if self._deployment is None:
+            self._deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+        try:
+            run = await self._client.create_flow_run_from_deployment(
+                self._deployment, parameters={"scan_id": str(scan_id)}, name=name, idempotency_key=str(scan_id)
+            )
+        except ObjectNotFound:
+            self._deployment = None  # deployed anew since: the next try asks for its id
+            raise
+        return run.id
 
     async def runs(self, ids: Sequence[UUID]) -> dict[UUID, RunState]:
         """Look at many runs at once; those that Prefect does not know are left out."""
@@ -113,9 +125,9 @@ def _state(run: FlowRun) -> RunState:
 
 
 @asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
+async def _bounded(seconds: float = SECONDS) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         raise PrefectUnavailable("Prefect does not answer in time", hint="look at the Prefect server") from None

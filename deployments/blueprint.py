@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Mapping
@@ -85,17 +86,18 @@ class Blueprint:
 
     def worker(self, notify: str) -> Process:
         """Start a worker that tells `notify` when it is ready."""
-        # It outlives a killed platform for as long as it takes to stop its scans.
-        own = {"NOTIFY_SOCKET": notify}
-        return self._start("the worker", "worker", "deployments.worker", own=own, leash=signal.SIGTERM)
+        # One name for ever, so that workers of former starts do not pile up. Its leash is a soft one: it outlives a
+        # killed platform for as long as it takes to stop its scans.
+        name, own = socket.gethostname(), {"NOTIFY_SOCKET": notify} if notify else {}
+        return self._start("the worker", "worker", "deployments.worker", name, own=own, leash=signal.SIGTERM)
 
     def api(self) -> Process:
         """Start the API."""
         where = ("--host", self.settings.api_host, "--port", str(self.settings.api_port))
         manner = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
         app = ("--factory", "api.app:create_app", "--timeout-graceful-shutdown", "3")
-        # A caller of the API rather hears that Prefect is away than waits for a minute of retries.
-        own = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
+        # A caller of the API rather hears that Prefect is away than waits for a minute of retries; it has its own.
+        own = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
         return self._start("the API", "api", "uvicorn", *app, *where, *manner, own=own)
 
     def deploying(self) -> Process:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from enum import IntEnum
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -17,11 +15,11 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from deployments import show
-from deployments.answers import Answer, Module, Policy, Scan
-from deployments.client import Api, patiently
+from deployments.answers import Answer, Module, Policy
+from deployments.client import Api
 from deployments.home import find_api, prefect_environment, token_of
-from deployments.progress import watching
-from footprint.errors import InstallationError, PulsarError, RequestError, TransientError
+from deployments.scanning import Wish, ask, carry_out
+from footprint.errors import InstallationError, PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from footprint.states import Status
@@ -107,20 +105,11 @@ def scan(
     json: AsJson = False,
 ) -> None:
     """Scan TARGET, wait for the end, print what was found."""
-    settings = read_settings()
-    with ExitStack() as stack:
-        api = find_api(settings)
-        embedded = api is None
-        if embedded and no_wait:
-            raise RequestError("no platform is running that would carry the scan out", hint="start one: `pulsar up`")
-        api = stack.enter_context(api or _embedded(settings, stack))
-        key = str(uuid.uuid4())
-        asked = patiently(lambda: api.start_scan(target, policy, comment, key), show.telling())
-        if no_wait:
-            _print(asked, show.scan_asked, json=json)
-            return
-        ended = _follow(api, asked, embedded=embedded)
-        _print_results(api, ended, json=json)
+    settings, wish = read_settings(), Wish(target, policy, comment)
+    if no_wait:
+        _print(ask(settings, wish), show.scan_asked, json=json)
+        return
+    ended = carry_out(settings, wish, json=json)
     raise typer.Exit(Exit.WELL if ended.status is Status.SUCCESS else Exit.FAILED)
 
 
@@ -190,7 +179,9 @@ def main() -> None:
         # A host's banner may hold what this terminal's encoding has no sign for.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        # nohup(1) has a closed terminal ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
     app(prog_name="pulsar")
 
 
@@ -205,43 +196,6 @@ def _running_api() -> Api:
             "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
         )
     return api
-
-
-def _embedded(settings: Settings, stack: ExitStack) -> Api:
-    with show.starting() as tell:
-        from deployments.platform import Platform
-
-        addresses = stack.enter_context(Platform(settings, on_event=tell))
-    return Api(addresses.api, token_of(settings))
-
-
-def _follow(api: Api, asked: Scan, *, embedded: bool) -> Scan:
-    last = asked
-    try:
-        with watching() as bar:
-            for last in api.watch(asked.id, bar.trouble):
-                bar.update(last)
-    except KeyboardInterrupt:
-        if embedded:
-            show.note("Stopping the scan, and the platform that was started for it.")
-        else:
-            show.note(f"The scan goes on. `pulsar status {asked.id}` shows it.")
-        raise
-    except TransientError:
-        show.note(f"What became of the scan is not known yet. Later, `pulsar status {asked.id}` shows it.")
-        raise
-    return last
-
-
-def _print_results(api: Api, ended: Scan, *, json: bool) -> None:
-    tell = show.telling()
-    services = patiently(lambda: api.services(ended.id), tell)
-    if json:
-        show.as_json(ended.as_sent() | {"services": [service.as_sent() for service in services]})
-        return
-    names = patiently(lambda: api.names(ended.id), tell)
-    hosts = patiently(lambda: api.hosts(ended.id), tell) if names else []
-    show.results(ended, services, names, hosts)
 
 
 def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> None:

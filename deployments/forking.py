@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.abc
+from prefect.client.orchestration import get_client
+from prefect.logging import get_logger
 from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle, ProcessManager, create_isolated_termination_scope
 from prefect.runner._workspace_runtime import write_private_model
@@ -42,6 +44,9 @@ SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 STOP_SECONDS = 10.0
 """What a process gets to end by itself after SIGTERM."""
 HOOK_SECONDS = 30.0
+REPORT_SECONDS = 3.0
+"""What a server that may be gone gets to take the last report."""
+LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 15.0
 
 
 class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it out of Prefect's registry of types
@@ -61,13 +66,6 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
         await self._nursery.ready()
         self._on_ready()
 
-    async def teardown(self, *exc_info: Any) -> None:
-        """Stop the flow runs (`run` does that when cancelled), then the nursery."""
-        try:
-            await super().teardown(*exc_info)
-        finally:
-            self._nursery.close()
-
     async def run(
         self,
         flow_run: FlowRun,
@@ -81,7 +79,7 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
         try:
             return await self._fork(flow_run, configuration, entrypoint, task_status)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(REPORT_SECONDS, shield=True):
                 # The server refuses this where the engine has reported an end itself, as it does when given the time.
                 await self._propose_crashed_state(flow_run, "The worker was stopped.")
             raise
@@ -181,6 +179,17 @@ class ForkStarter:
             with anyio.move_on_after(HOOK_SECONDS):
                 await offspring.wait()
             await stop(offspring)
+
+
+async def server_answers() -> None:
+    """Wait for the Prefect server: it may be starting at the same time."""
+    async with get_client() as client:
+        waited = 0.0
+        while (error := await client.api_healthcheck()) is not None:
+            if waited == PATIENCE_SECONDS:
+                get_logger("worker").warning("waiting for the Prefect server: %s", type(error).__name__)
+            waited += LOOK_SECONDS
+            await anyio.sleep(LOOK_SECONDS)
 
 
 def module_entrypoint(deployment: DeploymentResponse | None, root: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,18 @@ def find_running(settings: Settings) -> Running | None:
             "this home's platform belongs to another user", hint="set PULSAR_API_URL and PULSAR_API_TOKEN"
         ) from None
     return running
+
+
+def is_claimed(settings: Settings) -> bool:
+    """Whether a platform of this home is running, starting or stopping: it holds the home's lock meanwhile."""
+    try:
+        with (settings.home / "platform.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def find_api(settings: Settings) -> Api | None:

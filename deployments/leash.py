@@ -8,12 +8,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
 
 
-def main(number: int, parent: int, command: Sequence[str]) -> None:
+def main(number: int, parent: int, command: list[str]) -> None:
     """Put the leash on and become the command. Its files are for its owner only."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:

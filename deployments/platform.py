@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import httpx
 
@@ -211,7 +210,7 @@ def _announced(path: Path, addresses: Addresses) -> Iterator[None]:
 def _secret(path: Path) -> str:
     """The `user:password` of this home's Prefect server, made at its first start and readable by its owner only."""
     if not path.exists():
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"pulsar:{secrets.token_urlsafe(32)}\n")
     return path.read_text().strip()
 

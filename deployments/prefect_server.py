@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,8 @@ SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 NOTE = "pulsar_deployed"
 """The Prefect variable that holds the fingerprint of what was deployed."""
 SECONDS = 10.0
+LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 30.0
+BUSY = frozenset({408, 429, 502, 503})
 
 
 class PrefectServer:
@@ -90,12 +93,20 @@ class PrefectServer:
         return self._csrf
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise PlatformError(
-                "the Prefect server does not answer", hint=f"{self._url}: {type(error).__name__}"
-            ) from error
+        """Send it until it is answered: a server that has just started is busy with its database (503)."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            trouble: httpx.HTTPError | None = None
+            try:
+                answer = self._client.request(method, path, **options)
+                if answer.status_code not in BUSY:
+                    return answer
+            except httpx.TransportError as error:
+                trouble = error
+            if time.monotonic() > deadline:
+                said = type(trouble).__name__ if trouble else "it is busy"
+                raise PlatformError("the Prefect server does not answer", hint=f"{self._url}: {said}") from trouble
+            time.sleep(LOOK_SECONDS)
 
     def _good(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_success:

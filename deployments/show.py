@@ -110,13 +110,18 @@ def scan_asked(scan: Scan) -> None:
     note(f"The scan is under way. `pulsar status {scan.id}` shows it.")
 
 
+def service_order(service: Service) -> tuple[object, ...]:
+    """A key that sorts services by address, as numbers, then by port."""
+    return address_order(service.host), service.protocol, service.port
+
+
 def results(scan: Scan, services: Sequence[Service], names: Sequence[Name], hosts: Sequence[HostFound]) -> None:
-    """Print what a scan found, what it could not look at, and its verdict."""
+    """Print what a scan found (services in this order), what it could not look at, and its verdict."""
     console = paper()
     if names:
-        console.print(_names(names, hosts), end="\n\n")
+        console.print(_names(names, hosts), "")
     if services:
-        console.print(_services(services), end="\n\n")
+        console.print(_services(services), "")
     else:
         console.print("No open port was found in what was looked at.")
     _warnings(console, scan)
@@ -136,9 +141,9 @@ def scan_details(scan: Scan) -> None:
     ):
         if value:
             block.add_row(Text(name, style="bold"), plain(value))
-    console.print(block, end="\n\n")
+    console.print(block, "")
     if scan.modules:
-        console.print(_module_runs(scan), end="\n\n")
+        console.print(_module_runs(scan), "")
     _warnings(console, scan)
     say(verdict(scan))
 
@@ -184,7 +189,7 @@ def verdict(scan: Scan) -> Text:
     took = _seconds(scan)
     time = f" after {duration(took)}" if took is not None else ""
     if scan.status is Status.SUCCESS:
-        return Text.assemble(status, f"{time}: {_found(scan)}", f", {_count(scan.warnings, 'warning')}")
+        return Text.assemble(status, f"{time}: {_found(scan)}", f", {_number(len(scan.warnings), 'warning')}")
     return Text.assemble(status, time, ": ", one_line(scan.error or "no reason was given", SENTENCE))
 
 
@@ -228,13 +233,8 @@ def _seconds(scan: Scan) -> float | None:
 
 def _found(scan: Scan) -> str:
     counts = scan.counts
-    parts = [_number(counts.domains, "name")] if counts.domains else []
-    parts += [_number(counts.hosts, "host"), _number(counts.services, "open port"), _number(counts.findings, "finding")]
-    return ", ".join(parts)
-
-
-def _count(things: Sequence[object], noun: str) -> str:
-    return _number(len(things), noun)
+    some = [_number(number, noun) for number, noun in ((counts.domains, "name"), (counts.hosts, "host")) if number]
+    return ", ".join([*some, _number(counts.services, "open port"), _number(counts.findings, "finding")])
 
 
 def _number(number: int, noun: str) -> str:
@@ -258,7 +258,7 @@ def _listed(table: Table, otherwise: str) -> None:
 
 def _services(services: Sequence[Service]) -> Table:
     table = _table("host", ">port", "service", "product", "version")
-    for service in sorted(services, key=lambda one: (address_order(one.host), one.protocol, one.port)):
+    for service in services:
         port = f"{service.port}/{one_line(service.protocol, 8)}"
         table.add_row(plain(service.host), port, plain(service.service), plain(service.product), plain(service.version))
     return table

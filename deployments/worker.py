@@ -1,4 +1,4 @@
-"""What `pulsar worker` runs: the forking worker on the pool `pulsar`. Also `python -m deployments.worker`.
+"""What `pulsar worker` runs: the forking worker on the pool `pulsar`. Also `python -m deployments.worker [NAME]`.
 
 `prefect worker start --pool pulsar` works as well; it only takes longer to start a scan.
 """
@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from deployments.nursery import Nursery
@@ -18,17 +19,22 @@ POOL = "pulsar"
 CODE_ROOT = Path(__file__).resolve().parent.parent
 PRELOAD = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap", "flows.scan")
 """What every flow run needs: imported once, in the process they are forked from."""
+LONGEST_STOP = 14
+"""Seconds. Only a Prefect server that went away first makes a stop this long: the worker would wait for its answers."""
 
 
 def run_worker(settings: Settings, *, name: str | None) -> None:
     """Take scans from the pool until SIGTERM or SIGINT; scans that run are then stopped and reported.
 
-    Needs `PREFECT_API_URL` (and `PREFECT_API_AUTH_STRING`) in the environment. Tells systemd, or whoever set
+    `name` is what Prefect calls it; two of one name count as one. Needs `PREFECT_API_URL` (and
+    `PREFECT_API_AUTH_STRING`) in the environment, and waits for the server there. Tells systemd, or whoever set
     `NOTIFY_SOCKET`, when it is ready.
     """
     os.environ["PREFECT_WORKER_QUERY_SECONDS"] = str(settings.worker_poll_seconds)
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     log = settings.home / "logs" / "runs.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
     asyncio.run(work(Nursery(root=CODE_ROOT, preload=PRELOAD, log=log), name=name))
 
 
@@ -37,17 +43,20 @@ async def work(nursery: Nursery, *, name: str | None = None, pool: str = POOL) -
     _stop_on_signals()
     notify = os.environ.pop("NOTIFY_SOCKET", "")
     nursery.start()
-    # Not before: this takes as long as the nursery's own imports, beside which it now runs.
+    # Not before: this takes as long as the imports that now go on in the other process.
     from prefect.context import refresh_global_settings_context
 
-    from deployments.forking import ForkingWorker
+    from deployments.forking import ForkingWorker, server_answers
 
     refresh_global_settings_context()  # whoever imported Prefect before us did so without our environment
     worker = ForkingWorker(pool, nursery=nursery, name=name, on_ready=lambda: _tell(notify, b"READY=1"))
     try:
+        await server_answers()
         await worker.start()
     except asyncio.CancelledError:
         _tell(notify, b"STOPPING=1")
+    finally:
+        nursery.close()
 
 
 def _stop_on_signals() -> None:
@@ -59,6 +68,7 @@ def _stop_on_signals() -> None:
         # Once only: a second cancel would break off the orderly stop of the scans, which is bounded anyway.
         if not stopping.is_set():
             stopping.set()
+            signal.alarm(LONGEST_STOP)
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,8 +80,12 @@ def _tell(address: str, state: bytes) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
-        messenger.sendto(state, address.replace("@", "\0", 1) if address.startswith("@") else address)
+        try:
+            messenger.sendto(state, address.replace("@", "\0", 1) if address.startswith("@") else address)
+        except ConnectionRefusedError:
+            # Who wanted to know has what it wanted, and closed.
+            return
 
 
 if __name__ == "__main__":
-    run_worker(Settings(), name=None)
+    run_worker(Settings(), name=sys.argv[1] if sys.argv[1:] else None)

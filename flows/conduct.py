@@ -148,14 +148,15 @@ class Conductor:
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
         if self._frontier.over_limit:
             left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
-        with self._here.store.write() as session:
+        with self._here.store.read() as session:
             reports = reports_of(session, self._scan.id)
-            verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+        verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+        publish_report(self._here.store, self._scan, verdict)
+        with self._here.store.write() as session:
             hold(session, self._scan.id, self._scan.attempt)
             state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
             finish(session, self._scan.id, verdict, state)
         self._tell(verdict)
-        publish_report(self._here.store, self._scan, verdict)
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)

@@ -38,7 +38,7 @@ class ScanPolicy(BaseModel):
     @field_validator("ports")
     @classmethod
     def _ports(cls, value: str) -> str:
-        if not PortRange.match(value):
+        if not PortRange.fullmatch(value):
             raise ValueError("ports are 'all', 'top:N', or ports and ranges such as 22,80,8000-8100")
         if value.startswith("top:") and int(value[4:]) > 65535:
             raise ValueError("top:N takes at most 65535")

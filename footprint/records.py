@@ -93,6 +93,8 @@ class Outcome(StrEnum):
     """What became of one target of a unit: "nothing found" must say what was looked at."""
 
     ANSWERED = "answered"
+    SAMPLED = "sampled"
+    """It answered with more than means anything (a tarpit, a wildcard): a sample was kept."""
     SILENT = "silent"
     """It was looked at, and nothing came back: no port answered, the name does not exist."""
     TIMED_OUT = "timed_out"

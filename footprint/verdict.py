@@ -45,7 +45,7 @@ class UnitReport:
     @property
     def answered(self) -> int:
         """How many targets answered."""
-        return self.coverage.get(Outcome.ANSWERED, 0)
+        return self.coverage.get(Outcome.ANSWERED, 0) + self.coverage.get(Outcome.SAMPLED, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,10 +65,12 @@ def _discovered(target: Network, report: Report) -> Iterator[Found]:
 def _swept(target: Host, host: SeenHost) -> Iterator[Found]:
     found = host.open_ports()
     kept = found if len(found) <= TARPIT_PORTS else found[:TARPIT_KEPT]
-    yield from (_service(target.address, port) for port in kept)
     outcome, note = _judged(host)
+    if kept or outcome is Outcome.ANSWERED:
+        yield target
+    yield from (_service(target.address, port) for port in kept)
     if len(kept) < len(found):
-        note = f"collapsed: {len(found)} open ports, {len(kept)} kept"
+        outcome, note = Outcome.SAMPLED, f"{len(found)} open ports, {len(kept)} kept: it seems to answer on any"
     yield Coverage(target.address, outcome, note)
 
 

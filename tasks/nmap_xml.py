@@ -96,7 +96,7 @@ def read(text: str) -> Report:
         return _report(document, is_complete)
     except (ParseError, DefusedXmlException, PortScannerError) as error:
         raise OutputNotUnderstood("nmap: its output is not the XML that nmap writes") from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise OutputNotUnderstood("nmap: its output lacks what nmap always writes") from error
 
 
@@ -141,6 +141,8 @@ def _report(document: str, is_complete: bool) -> Report:
                 error = clean(element.get("errormsg", ""), 200)
             case "hosts":
                 total = int(element.get("total", "0"))
+    if len(hosts) != len(listed):
+        raise ValueError("a host is listed twice")
     return Report(tuple(hosts), is_complete, frozenset(skipped), total, error, scan_type)
 
 
@@ -156,7 +158,7 @@ def _host(element: Element, listed: dict[str, Any]) -> SeenHost:
     key = next((address for kind, address in addresses if kind == "ipv4"), addresses[0][1])
     status = element.find("status")
     return SeenHost(
-        addresses=tuple(_addresses(address for kind, address in addresses if kind != "mac")),
+        addresses=tuple(_addresses(address for _, address in addresses)),
         is_up=status is not None and status.get("state") == "up",
         timed_out=element.get("timedout") == "true",
         ports=tuple(_port(port, listed[key]) for port in element.findall("ports/port")),
@@ -165,7 +167,7 @@ def _host(element: Element, listed: dict[str, Any]) -> SeenHost:
 
 
 def _addresses(texts: Iterable[str | None]) -> list[str]:
-    """Those that are addresses, in canonical text."""
+    """Those that are IP addresses (a MAC is none), in canonical text."""
     found = []
     for text in texts:
         try:

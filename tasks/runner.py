@@ -194,7 +194,8 @@ def _collect(directory: Path, returncode: int | None, ending: Ending, seconds: f
     stderr, _ = _read(directory / "stderr", OUTPUT_CAP)
     if ending is Ending.EXITED:
         ending = _ending_of(returncode, size)
-    return Output(stdout, clean(stderr[-STDERR_KEPT:], STDERR_KEPT), returncode, ending, seconds)
+    last = "\n".join(clean(line) for line in stderr[-STDERR_KEPT:].splitlines())
+    return Output(stdout, last, returncode, ending, seconds)
 
 
 def _ending_of(returncode: int | None, size: int) -> Ending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -9,8 +10,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from typer.testing import CliRunner, Result
 
 from deployments import client, show
 from deployments.answers import Scan
+from deployments.blueprint import Addresses
 from deployments.command import app
 from deployments.progress import at_work
 from footprint.policy import PRESETS
+from footprint.settings import Settings
 from tests.deployments.rest_stand_in import SCAN_ID, TOKEN, StandIn, nmap_at, scan, service, serving
 
 BANNER = "Apache[bold red]\x1b]0;owned\x07\x1b[2J\x9b31m httpd\n\u202eevil [link=http://x]:skull:"
@@ -43,6 +47,35 @@ def no_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULSAR_HOME", str(tmp_path))
     return tmp_path
+
+
+class Stage:
+    """Stands where the platform would: takes what it is told to be, and notes when it is started and stopped."""
+
+    def __init__(self, server: StandIn, home: Path) -> None:
+        self.server, self.home = server, home
+        self.noted: list[str] = []
+
+    def __call__(self, settings: Settings, *, on_event: Callable[[str], None], free_ports: bool) -> Stage:
+        assert free_ports
+        on_event("The Prefect server starts.")
+        return self
+
+    def __enter__(self) -> Addresses:
+        self.noted.append("started")
+        (self.home / "token").write_text(TOKEN)
+        return Addresses(self.server.url, "", "", "")
+
+    def __exit__(self, *_: object) -> None:
+        self.noted.append(f"stopped after {len(self.server.asked)} requests")
+
+
+@pytest.fixture
+def stage(server: StandIn, no_platform: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    stage = Stage(server, no_platform)
+    monkeypatch.setattr("deployments.platform.Platform", stage)
+    monkeypatch.setattr("deployments.scanning.LOOK_SECONDS", 0.02)
+    return stage
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +248,55 @@ def test_no_wait_needs_a_platform(no_platform: Path) -> None:
     result = pulsar("scan", "127.0.0.1", "--no-wait")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "no platform is running" in result.stderr
+
+
+@pytest.mark.parametrize(("story", "code"), [(scan("SUCCESS", 100), 0), (scan("FAILURE", 100), 1), ((404, {}), 2)])
+def test_a_scan_without_a_platform_starts_one_and_stops_it(stage: Stage, story: Any, code: int) -> None:
+    stage.server.rows |= {"services": [], "domains": [], "scans": []}
+    stage.server.story = [story]
+    result = pulsar("scan", "127.0.0.1")
+    assert result.exit_code == code
+    assert stage.noted == ["started", f"stopped after {len(stage.server.asked)} requests"]
+
+
+def test_the_platform_of_a_scan_waits_for_the_scans_of_others(stage: Stage) -> None:
+    later = scan("STARTED", 5, created_at="2026-03-01T10:00:30Z")
+    earlier = scan("PENDING", 0, created_at="2026-03-01T09:00:00Z")
+    lists = [[later, earlier]] * 3 + [[later | {"status": "SUCCESS"}, earlier]]
+    stage.server.rows = Rows({"services": [], "domains": []}, scans=lists)
+    result = pulsar("scan", "127.0.0.1")
+    assert result.exit_code == 0
+    assert lists == []
+    assert len(lines_with(result.stderr, "Another scan")) == 1
+
+
+class Rows(dict[str, list[dict[str, Any]]]):
+    """Rows of which the list of scans is another one at each look."""
+
+    def __init__(self, rows: dict[str, list[dict[str, Any]]], scans: list[list[dict[str, Any]]]) -> None:
+        super().__init__(rows, scans=[])
+        self._lists = scans
+
+    def __getitem__(self, name: str) -> list[dict[str, Any]]:
+        return self._lists.pop(0) if name == "scans" else super().__getitem__(name)
+
+
+def test_a_platform_that_another_command_starts_is_waited_for(stage: Stage) -> None:
+    stage.server.rows |= {"services": [], "domains": []}
+    with (stage.home / "platform.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starting = threading.Timer(0.3, announce, (stage.home, stage.server.url))
+        starting.start()
+        result = pulsar("scan", "127.0.0.1")
+        starting.join()
+    assert result.exit_code == 0
+    assert stage.noted == []
+    assert len(lines_with(result.stderr, "Another command")) == 1
+
+
+def announce(home: Path, url: str) -> None:
+    (home / "token").write_text(TOKEN)
+    (home / "platform.json").write_text(json.dumps({"pid": os.getpid(), "api": url, "prefect_api": ""}))
 
 
 @pytest.mark.parametrize("words", [("scans",), ("status", SCAN_ID)])

@@ -60,7 +60,7 @@ def command_line(pid: int) -> str:
 
 def nurseries_of(worker_pid: int) -> list[int]:
     children = Path(f"/proc/{worker_pid}/task/{worker_pid}/children").read_text().split()
-    return [int(pid) for pid in children if "deployments.nursery" in command_line(int(pid))]
+    return [int(pid) for pid in children if "deployments.cradle" in command_line(int(pid))]
 
 
 @dataclass
@@ -122,6 +122,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "PREFECT_API_AUTH_STRING": ":".join(SECRET),
         "PREFECT_SERVER_API_AUTH_STRING": ":".join(SECRET),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
         "PYTHONPATH": str(REPOSITORY),
     }
@@ -178,7 +179,7 @@ def test_a_run_is_forked_from_the_nursery_as_a_process_of_its_own(
 ) -> None:
     run = server.ask("end")
     about = run.about()
-    assert "deployments.nursery" in command_line(about["parent"])
+    assert "deployments.cradle" in command_line(about["parent"])
     assert about["session"] == about["pid"]
     assert about["run"] == run.id
     assert about["api"] == server.env["PREFECT_API_URL"]

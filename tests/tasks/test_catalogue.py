@@ -235,7 +235,12 @@ def test_it_yields_what_it_declares_and_one_coverage_a_target(case: Case) -> Non
 
 
 def _hostile(kind: type, text: str) -> Record:
-    made = {DomainName: DomainName(text), Host: Host(text), Network: Network(text), Service: Service(text, 80)}
+    made: dict[type, Record] = {
+        DomainName: DomainName(text),
+        Host: Host(text),
+        Network: Network(text),
+        Service: Service(text, 80),
+    }
     return made[kind]
 
 

@@ -75,6 +75,7 @@ def test_entities_are_refused(doctype: str) -> None:
         ('portid="2001"', 'portid="-1"'),
         ('<state state="open" reason="syn-ack" reason_ttl="64"/>', ""),
         ('<address addr="127.0.64.81" addrtype="ipv4"/>', ""),
+        ('addr="127.0.64.82"', 'addr="127.0.64.81"'),
         ('<hosts up="3" down="0" total="3"/>', '<hosts total="x"/>'),
         ("<ports>", "<ports><unclosed>"),
     ],
@@ -108,6 +109,11 @@ def test_a_network_in_which_nobody_answers_is_silent() -> None:
     found = _parse(text, [Network("127.0.64.80/29")])
     assert found == [Coverage("127.0.64.80/29", Outcome.SILENT)]
     assert _notes(found) == {"127.0.64.80/29": "0 of 8 addresses answered"}
+
+
+def test_a_network_that_nmap_did_not_take_was_not_looked_at() -> None:
+    found = _parse(_recorded("no_targets"), [Network("192.0.2.0/30")])
+    assert _coverage(found) == {"192.0.2.0/30": Outcome.NOT_LOOKED_AT}
 
 
 def test_a_network_that_was_cut_off_was_not_looked_at_whole() -> None:

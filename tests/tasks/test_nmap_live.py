@@ -79,18 +79,11 @@ def test_ipv6(tmp_path: Path) -> None:
 
 
 def test_what_says_nothing_is_open_all_the_same(tmp_path: Path) -> None:
-    with Listeners([Place("127.0.66.9", 0, SILENT)]) as listeners:
-        service = Service("127.0.66.9", listeners.places[0].port)
-        found = _ask([service], tmp_path, {"version_intensity": 0})
-    assert found[0] == service
-    assert [at.product for at in found if isinstance(at, Service)] == [None]
-    assert _coverage(found) == {f"127.0.66.9:{service.port}/tcp": Outcome.ANSWERED}
-
-
-def test_redis_is_asked_on_its_own_port(tmp_path: Path) -> None:
-    with Listeners([Place("127.0.66.10", 6379, REDIS)]) as listeners:
-        found = _ask([Service("127.0.66.10", 6379)], tmp_path)
+    with Listeners([Place("127.0.66.9", 6379, REDIS), Place("127.0.66.9", 0, SILENT)]) as listeners:
+        batch: list[Record] = [Service(at.address, at.port) for at in listeners.places]
+        found = _ask(batch, tmp_path, {"version_intensity": 0})
         assert _versions(found) == listeners.truth
+    assert set(_coverage(found).values()) == {Outcome.ANSWERED}
 
 
 def test_raw_sockets_are_asked_of_the_kernel(tmp_path: Path) -> None:
