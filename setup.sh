@@ -163,7 +163,7 @@ packages() {
     if is_installed "$level" || is_installed dev; then return 0; fi
     [ "$level" = run ] || file=requirements-dev.txt
     make_venv
-    say "Python packages (first time, a minute or two)"
+    if compgen -G "$STAMP-*" >/dev/null; then say "Python packages"; else say "Python packages (first time, a minute or two)"; fi
     local pip=(.venv/bin/python -m pip --disable-pip-version-check -q)
     "${pip[@]}" install --use-pep517 --require-hashes -r "$file" ||
         stop "the Python packages of $file could not be installed (see above); pip must reach a package index"
@@ -200,7 +200,6 @@ pins() {
     rm -f "$file"
 }
 
-mkdir -p .venv
 if command -v flock >/dev/null; then
     # Two of these at once would tear each other's environment. The lock is this directory, as .venv may be emptied.
     exec 9<.

@@ -13,6 +13,7 @@ from api.access import Keys
 from api.follower import Follower
 from api.guard import SizeGuard
 from api.prefect import PrefectGateway
+from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.health import health
 from api.routers.modules import modules
@@ -35,9 +36,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(chosen.store_url)
         async with PrefectGateway() as prefect:
-            follower = Follower(store, prefect, chosen.work_dir)
+            reader = Reader(store)
+            follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
             app.state.settings, app.state.store, app.state.prefect = chosen, store, prefect
-            app.state.follower, app.state.keys = follower, Keys(store)
+            app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
             following = asyncio.create_task(follower.run())
             yield
             following.cancel()

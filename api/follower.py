@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,12 +30,13 @@ log = logging.getLogger("pulsar.api.follower")
 class Follower:
     """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when."""
 
-    def __init__(self, store: Store, prefect: PrefectGateway, work_dir: Path) -> None:
+    def __init__(self, store: Store, prefect: PrefectGateway, work_dir: Path, on_change: Callable[[], None]) -> None:
         self.health = PrefectHealth(server=False, detail="not asked yet")
         self.heard_at: datetime | None = None
         self._store = store
         self._prefect = prefect
         self._work_dir = work_dir
+        self._on_change = on_change
 
     async def run(self) -> None:
         """Look until cancelled; a look that fails is said once, and the next one follows."""
@@ -79,8 +81,10 @@ class Follower:
                     with suppress(PrefectUnavailable):
                         await self._prefect.crash(scan.task_id, ended.verdict.error or "")
                 await run_in_threadpool(self._finish, scan, ended)
+                self._on_change()
             case Seen() as seen:
                 await run_in_threadpool(self._observe, scan, seen)
+                self._on_change()
 
     def _finish(self, scan: Live, ended: Ended) -> None:
         with self._store.write() as session:

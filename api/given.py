@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from api.follower import Follower
 from api.prefect import PrefectGateway
+from api.reading import Reader
 from footprint.errors import NotFound
 from footprint.settings import Settings
 from footprint.store import Store
@@ -30,6 +31,11 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _reader(request: Request) -> Reader:
+    reader: Reader = request.app.state.reader
+    return reader
+
+
 def _follower(request: Request) -> Follower:
     follower: Follower = request.app.state.follower
     return follower
@@ -48,5 +54,6 @@ def _canonical(text: str) -> UUID:
 StoreDep = Annotated[Store, Depends(_store)]
 PrefectDep = Annotated[PrefectGateway, Depends(_prefect)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+ReaderDep = Annotated[Reader, Depends(_reader)]
 FollowerDep = Annotated[Follower, Depends(_follower)]
 Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(_canonical)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -12,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from deployments.processes import Process, free_port, port_is_free
+from deployments.processes import Process, free_port, trouble_listening
 from footprint.errors import PlatformError
 from footprint.settings import Settings
 
 CODE_ROOT = Path(__file__).resolve().parent.parent
+POOL = "pulsar"
+SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+"""The one step Prefect notes for code that is where it was deployed from."""
 LOOPBACK = "127.0.0.1"
 WILDCARDS = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - read here, not listened on
 MARK = "PULSAR_PLATFORM"
@@ -108,8 +112,9 @@ class Blueprint:
         """What each part finds in its environment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PULSAR_")}
         # Prefect refuses empty values; a profile or a key of Prefect's cloud would lead the parts elsewhere.
-        strange = [name for name, value in kept.items() if name.startswith("PREFECT_") and not value]
-        for name in (*strange, "PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "NOTIFY_SOCKET"):
+        unwanted = [name for name, value in kept.items() if name.startswith("PREFECT_") and not value]
+        leading = ("PREFECT_PROFILE", "PREFECT_API_KEY") if self.embeds_prefect else ()
+        for name in (*unwanted, *leading, "PREFECT_API_AUTH_STRING", "NOTIFY_SOCKET"):
             kept.pop(name, None)
         auth = {"PREFECT_API_AUTH_STRING": self.prefect_auth} if self.prefect_auth else {}
         prefect = {"PREFECT_HOME": str(self.settings.home / "prefect"), "PREFECT_API_URL": self.prefect_api}
@@ -144,10 +149,12 @@ def _variables(settings: Settings) -> dict[str, str]:
 
 
 def _port(host: str, port: int, variable: str, *, free_ports: bool) -> int:
-    if port_is_free(host, port):
+    trouble = trouble_listening(host, port)
+    if trouble is None:
         return port
-    if free_ports:
+    if free_ports and trouble.errno == errno.EADDRINUSE:
         return free_port(host)
     raise PlatformError(
-        f"port {port} of {host} is taken", hint=f"stop what listens there, or set {variable} to another"
+        f"nothing can listen on port {port} of {host}: {trouble.strerror}",
+        hint=f"stop what does, or set {variable} to another port",
     )

@@ -32,7 +32,6 @@ class Exit(IntEnum):
     FAILED = 1
     REFUSED = 2
     UNREACHABLE = 3
-    INTERRUPTED = 130
 
 
 class Verbs(TyperGroup):
@@ -46,8 +45,6 @@ class Verbs(TyperGroup):
             show.complaint(error)
             code = Exit.REFUSED if isinstance(error, RequestError) else Exit.UNREACHABLE
             raise typer.Exit(code) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 app = typer.Typer(

@@ -29,6 +29,7 @@ from prefect.settings import get_current_settings
 from prefect.utilities.processutils import sanitize_subprocess_env
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from deployments.blueprint import SET_DIRECTORY
 from deployments.nursery import Nursery, NurseryLost, Offspring, signal_group
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 ENGINE = "prefect.flow_engine:_main"
 HOOKS = "prefect.runner._workspace_runtime_bootstrap:main"
-SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 STOP_SECONDS = 10.0
 """What a process gets to end by itself after SIGTERM."""
 HOOK_SECONDS = 30.0

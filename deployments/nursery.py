@@ -98,7 +98,7 @@ class Nursery:
         future: asyncio.Future[Offspring] = asyncio.get_running_loop().create_future()
         self._awaited[birth.key] = future
         try:
-            self._socket.send(json.dumps(asdict(birth)).encode())
+            await asyncio.get_running_loop().sock_sendall(self._socket, json.dumps(asdict(birth)).encode())
             return await future
         finally:
             del self._awaited[birth.key]
@@ -162,9 +162,9 @@ class Nursery:
 
 
 def signal_group(pid: int, number: int) -> bool:
-    """Signal a whole process group; False where nothing of it is left."""
+    """Signal a whole process group; False where nothing of it is left, or nothing that is ours to signal."""
     try:
         os.killpg(pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True

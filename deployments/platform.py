@@ -97,8 +97,13 @@ class Platform:
 
     def _start(self) -> Addresses:
         home = self._settings.home
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._claim.enter_context(_claimed(home))
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim.enter_context(_claimed(home))
+        except OSError as trouble:
+            raise PlatformError(
+                f"the platform's home cannot be used: {trouble.strerror}", hint=f"PULSAR_HOME names it; it is {home}"
+            ) from trouble
         blueprint = Blueprint.draw(self._settings, _secret(home / "prefect-auth"), free_ports=self._free_ports)
         self._blueprint = blueprint
         with Listener() as listener:

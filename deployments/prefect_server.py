@@ -11,11 +11,10 @@ from typing import Any, Self
 
 import httpx
 
+from deployments.blueprint import POOL, SET_DIRECTORY
 from footprint.errors import PlatformError
 
-POOL = "pulsar"
 DEPLOYMENT = "dispatch_scan/pulsar"
-SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 NOTE = "pulsar_deployed"
 """The Prefect variable that holds the fingerprint of what was deployed."""
 SECONDS = 10.0

@@ -108,24 +108,26 @@ def until(truth: Callable[[], bool], what: str, seconds: float, needed: Sequence
         time.sleep(LOOK_SECONDS)
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now. Connections that are ending (TIME_WAIT) do not count."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
+def trouble_listening(host: str, port: int) -> OSError | None:
+    """Why a server could not listen there now. Connections that are ending (TIME_WAIT) are no reason."""
+    try:
+        _listen_once(host, port)
+    except OSError as trouble:
+        return trouble
+    return None
 
 
 def free_port(host: str) -> int:
     """A port nobody listens on."""
-    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return _listen_once(host, 0)
+
+
+def _listen_once(host: str, port: int) -> int:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
+        probe.listen(1)
         return int(probe.getsockname()[1])
 
 

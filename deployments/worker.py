@@ -10,13 +10,11 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
+from deployments.blueprint import CODE_ROOT, POOL
 from deployments.nursery import Nursery
 from footprint.settings import Settings
 
-POOL = "pulsar"
-CODE_ROOT = Path(__file__).resolve().parent.parent
 PRELOAD = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap", "flows.scan")
 """What every flow run needs: imported once, in the process they are forked from."""
 LONGEST_STOP = 14

@@ -18,7 +18,7 @@ ROWS_SHOWN = 500
 def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
     """Make the artifacts of a scan that has ended. What a scanned host said is data: cleaned, and never markup."""
     with store.read() as session:
-        services, total = services_of_scan(session, scan.id, offset=0, limit=ROWS_SHOWN)
+        services, total = services_of_scan(session, scan.id, 0, ROWS_SHOWN)
     rows = [
         {
             "host": service.host,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from api.given import Id, StoreDep
+from fastapi import Response
+from sqlalchemy.orm import Session
+
+from api.given import Id
 from api.paging import Page, PagingDep
+from api.reading import ReadingDep
 from api.routing import router
 from api.schemas import AssetOut, CountsOut, Root
 from footprint.store.views import (
@@ -35,44 +39,42 @@ def _shown(asset: AssetView) -> AssetOut:
     )
 
 
-@assets.get("/")
-def list_assets(paging: PagingDep, store: StoreDep) -> Page[AssetOut]:
+@assets.get("/", response_model=Page[AssetOut])
+async def list_assets(paging: PagingDep, reading: ReadingDep) -> Response:
     """Assets, by name."""
-    with store.read() as session:
-        found, count = assets_page(session, offset=paging.offset, limit=paging.limit)
+
+    def page(session: Session) -> Page[AssetOut]:
+        found, count = assets_page(session, paging.offset, paging.limit)
         return paging.of([_shown(asset) for asset in found], count)
 
+    return await reading(page)
 
-@assets.get("/{asset_id}/")
-def read_asset(asset_id: Id, store: StoreDep) -> AssetOut:
+
+@assets.get("/{asset_id}/", response_model=AssetOut)
+async def read_asset(asset_id: Id, reading: ReadingDep) -> Response:
     """One asset."""
-    with store.read() as session:
-        return _shown(asset_by_id(session, asset_id))
+    return await reading(lambda session: _shown(asset_by_id(session, asset_id)))
 
 
-@assets.get("/{asset_id}/domains/")
-def read_asset_domains(asset_id: Id, paging: PagingDep, store: StoreDep) -> Page[DomainView]:
+@assets.get("/{asset_id}/domains/", response_model=Page[DomainView])
+async def read_asset_domains(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The DNS names known of the asset."""
-    with store.read() as session:
-        return paging.of(*asset_domains(session, asset_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*asset_domains(session, asset_id, paging.offset, paging.limit)))
 
 
-@assets.get("/{asset_id}/hosts/")
-def read_asset_hosts(asset_id: Id, paging: PagingDep, store: StoreDep) -> Page[HostView]:
+@assets.get("/{asset_id}/hosts/", response_model=Page[HostView])
+async def read_asset_hosts(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The addresses known of the asset."""
-    with store.read() as session:
-        return paging.of(*asset_hosts(session, asset_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*asset_hosts(session, asset_id, paging.offset, paging.limit)))
 
 
-@assets.get("/{asset_id}/services/")
-def read_asset_services(asset_id: Id, paging: PagingDep, store: StoreDep) -> Page[ServiceView]:
+@assets.get("/{asset_id}/services/", response_model=Page[ServiceView])
+async def read_asset_services(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The services known of the asset."""
-    with store.read() as session:
-        return paging.of(*asset_services(session, asset_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*asset_services(session, asset_id, paging.offset, paging.limit)))
 
 
-@assets.get("/{asset_id}/findings/")
-def read_asset_findings(asset_id: Id, paging: PagingDep, store: StoreDep) -> Page[FindingView]:
+@assets.get("/{asset_id}/findings/", response_model=Page[FindingView])
+async def read_asset_findings(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The weaknesses known of the asset."""
-    with store.read() as session:
-        return paging.of(*asset_findings(session, asset_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*asset_findings(session, asset_id, paging.offset, paging.limit)))

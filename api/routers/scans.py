@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Header, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api.asking import ask_for_scan
-from api.given import Id, PrefectDep, SettingsDep, StoreDep
+from api.given import Id, PrefectDep, ReaderDep, SettingsDep, StoreDep
 from api.paging import Page, PagingDep
+from api.reading import ReadingDep
 from api.routing import router
 from api.schemas import ScanOut, ScanRequest
 from footprint.states import Status
@@ -41,61 +43,57 @@ async def create_scan(
     store: StoreDep,
     prefect: PrefectDep,
     settings: SettingsDep,
+    reader: ReaderDep,
     key: KeyHeader = None,
 ) -> ScanOut:
     """Ask for a scan. It runs in the background: poll the address in `Location`."""
     scan = await ask_for_scan(asked, key, store, prefect, settings)
+    reader.forget()
     response.headers["Location"] = str(request.url_for("read_scan", scan_id=scan.id))
     return scan
 
 
-@scans.get("/")
-def list_scans(
+@scans.get("/", response_model=Page[ScanOut])
+async def list_scans(
     paging: PagingDep,
-    store: StoreDep,
+    reading: ReadingDep,
     status: Annotated[Status | None, Query()] = None,
     target: Annotated[str | None, Query(max_length=255)] = None,
-) -> Page[ScanOut]:
+) -> Response:
     """Scans, newest first."""
-    with store.read() as session:
+
+    def page(session: Session) -> Page[ScanOut]:
         rows, count = scans_page(session, status=status, target=target, offset=paging.offset, limit=paging.limit)
         return paging.of([ScanOut.of(row) for row in rows], count)
 
+    return await reading(page)
 
-@scans.get("/{scan_id}/")
-def read_scan(scan_id: Id, store: StoreDep) -> ScanOut:
+
+@scans.get("/{scan_id}/", response_model=ScanOut)
+async def read_scan(scan_id: Id, reading: ReadingDep) -> Response:
     """One scan: how far it is, and how it ended."""
-    with store.read() as session:
-        return ScanOut.of(scan_by_id(session, scan_id))
+    return await reading(lambda session: ScanOut.of(scan_by_id(session, scan_id)))
 
 
-@scans.get("/{scan_id}/domains/")
-def read_domains(scan_id: Id, paging: PagingDep, store: StoreDep) -> Page[DomainView]:
+@scans.get("/{scan_id}/domains/", response_model=Page[DomainView])
+async def read_domains(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The DNS names that the scan saw."""
-    with store.read() as session:
-        scan_by_id(session, scan_id)
-        return paging.of(*domains_of_scan(session, scan_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*domains_of_scan(session, scan_id, paging.offset, paging.limit)))
 
 
-@scans.get("/{scan_id}/hosts/")
-def read_hosts(scan_id: Id, paging: PagingDep, store: StoreDep) -> Page[HostView]:
+@scans.get("/{scan_id}/hosts/", response_model=Page[HostView])
+async def read_hosts(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The addresses that the scan saw."""
-    with store.read() as session:
-        scan_by_id(session, scan_id)
-        return paging.of(*hosts_of_scan(session, scan_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*hosts_of_scan(session, scan_id, paging.offset, paging.limit)))
 
 
-@scans.get("/{scan_id}/services/")
-def read_services(scan_id: Id, paging: PagingDep, store: StoreDep) -> Page[ServiceView]:
+@scans.get("/{scan_id}/services/", response_model=Page[ServiceView])
+async def read_services(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The open ports that the scan saw, and what answered there."""
-    with store.read() as session:
-        scan_by_id(session, scan_id)
-        return paging.of(*services_of_scan(session, scan_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*services_of_scan(session, scan_id, paging.offset, paging.limit)))
 
 
-@scans.get("/{scan_id}/findings/")
-def read_findings(scan_id: Id, paging: PagingDep, store: StoreDep) -> Page[FindingView]:
+@scans.get("/{scan_id}/findings/", response_model=Page[FindingView])
+async def read_findings(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The weaknesses that the scan saw."""
-    with store.read() as session:
-        scan_by_id(session, scan_id)
-        return paging.of(*findings_of_scan(session, scan_id, offset=paging.offset, limit=paging.limit))
+    return await reading(lambda session: paging.of(*findings_of_scan(session, scan_id, paging.offset, paging.limit)))

@@ -107,15 +107,15 @@ def scans_page(
     return session.scalars(page).all(), _count(session, wanted)
 
 
-def services_of_scan(session: Session, scan_id: UUID, *, offset: int, limit: int) -> tuple[list[ServiceView], int]:
-    """The services a scan saw, by address and port, as it saw them."""
+def services_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
+    """The services a scan saw, by address and port, as it saw them. Raises `NotFound`."""
     order = (ServiceRow.order_key, ServiceRow.protocol, ServiceRow.port)
     rows, facts, total = _seen(session, scan_id, ServiceRow, Service.kind, order, offset, limit)
     merged = [(row, merge_service(cast("list[Service]", facts[row.id]))) for row in rows]
     return [_service(seen, row) for row, seen in merged], total
 
 
-def domains_of_scan(session: Session, scan_id: UUID, *, offset: int, limit: int) -> tuple[list[DomainView], int]:
+def domains_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
     """The names a scan saw, in order."""
     rows, facts, total = _seen(session, scan_id, Domain, DomainName.kind, (Domain.name,), offset, limit)
     return [_domain(row, cast("list[DomainName]", facts[row.id])) for row in rows], total
@@ -127,7 +127,7 @@ def _domain(row: Domain, seen: list[DomainName]) -> DomainView:
     return DomainView(row.name, cname, wildcard, row.first_seen, row.last_seen)
 
 
-def hosts_of_scan(session: Session, scan_id: UUID, *, offset: int, limit: int) -> tuple[list[HostView], int]:
+def hosts_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
     """The addresses a scan saw, in numerical order, with the names that led there."""
     rows, facts, total = _seen(session, scan_id, HostRow, Host.kind, (HostRow.order_key,), offset, limit)
     return [_host(row, cast("list[Host]", facts[row.id])) for row in rows], total
@@ -138,7 +138,7 @@ def _host(row: HostRow, seen: list[Host]) -> HostView:
     return HostView(row.address, tuple(names), row.first_seen, row.last_seen)
 
 
-def findings_of_scan(session: Session, scan_id: UUID, *, offset: int, limit: int) -> tuple[list[FindingView], int]:
+def findings_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[FindingView], int]:
     """The weaknesses a scan saw."""
     order = (FindingRow.subject, FindingRow.rule)
     rows, facts, total = _seen(session, scan_id, FindingRow, Finding.kind, order, offset, limit)
@@ -155,6 +155,7 @@ def _seen(
     limit: int,
 ) -> tuple[Sequence[Row], dict[int, list[Record]], int]:
     """A page of what a scan saw of one kind, with what each unit of it knew then, and how many there are."""
+    scan_by_id(session, scan_id)
     seen = select(Sighting.entity_id).where(Sighting.scan_id == scan_id, Sighting.kind == kind)
     wanted = select(table).where(table.id.in_(seen))
     rows = session.scalars(wanted.order_by(*order).offset(offset).limit(limit)).all()
@@ -170,7 +171,7 @@ def _count(session: Session, statement: Select[Any]) -> int:
     return session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
 
 
-def assets_page(session: Session, *, offset: int, limit: int) -> tuple[list[AssetView], int]:
+def assets_page(session: Session, offset: int, limit: int) -> tuple[list[AssetView], int]:
     """Assets by name."""
     wanted = select(Asset)
     assets = session.scalars(wanted.order_by(Asset.name).offset(offset).limit(limit)).all()
@@ -208,26 +209,26 @@ def _asset(session: Session, asset: Asset) -> AssetView:
     )
 
 
-def asset_domains(session: Session, asset_id: UUID, *, offset: int, limit: int) -> tuple[list[DomainView], int]:
+def asset_domains(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
     """The names known of an asset. Raises `NotFound`."""
     rows, total = _held(session, asset_id, Domain, (Domain.name,), offset, limit)
     return [DomainView(row.name, row.cname, row.wildcard, row.first_seen, row.last_seen) for row in rows], total
 
 
-def asset_hosts(session: Session, asset_id: UUID, *, offset: int, limit: int) -> tuple[list[HostView], int]:
+def asset_hosts(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
     """The addresses known of an asset. Raises `NotFound`."""
     rows, total = _held(session, asset_id, HostRow, (HostRow.order_key,), offset, limit)
     return [HostView(row.address, tuple(row.names), row.first_seen, row.last_seen) for row in rows], total
 
 
-def asset_services(session: Session, asset_id: UUID, *, offset: int, limit: int) -> tuple[list[ServiceView], int]:
+def asset_services(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
     """The services known of an asset. Raises `NotFound`."""
     order = (ServiceRow.order_key, ServiceRow.protocol, ServiceRow.port)
     rows, total = _held(session, asset_id, ServiceRow, order, offset, limit)
     return [_service(_service_record(row), row) for row in rows], total
 
 
-def asset_findings(session: Session, asset_id: UUID, *, offset: int, limit: int) -> tuple[list[FindingView], int]:
+def asset_findings(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[FindingView], int]:
     """The weaknesses known of an asset. Raises `NotFound`."""
     rows, total = _held(session, asset_id, FindingRow, (FindingRow.subject, FindingRow.rule), offset, limit)
     return [_finding(row, row) for row in rows], total

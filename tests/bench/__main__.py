@@ -1,4 +1,4 @@
-"""`make bench`: what the platform costs beside the bare tools, and how fast it answers. All on loopback, all bounded."""
+"""`make bench`: what the platform costs beside bare tools, and how fast it answers. On loopback, and bounded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from deployments.platform import Platform
 from footprint.settings import Settings
 from tests.bench.load import load
 from tests.conftest import free_port
-from tests.estate.listeners import Listeners, test_range
+from tests.estate.listeners import HTTP, RANGE_PORTS, SMTP, Listeners, test_range
 from tests.processes import marked
 
 STARTS = 10
 HOSTS = 64
+PORTS = RANGE_PORTS | {3000: SMTP, 8080: HTTP, 8888: HTTP}
 RANGE = "127.0.64.0/26"
 WAIT_SECONDS = 600
 
@@ -37,7 +38,7 @@ def main(names: list[str]) -> int:
             scope_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
         )
         print("starting a platform of its own")
-        with Platform(settings) as addresses:
+        with Platform(settings, on_event=print) as addresses:
             token = (settings.home / "token").read_text().strip()
             bench = Bench(addresses.api, addresses.prefect_api, token, settings.home)
             for name in chosen:
@@ -74,7 +75,7 @@ class Bench:
 
 def scan_overhead(bench: Bench) -> None:
     """A quick scan of 64 hosts through the platform, beside one bare nmap that does the same work."""
-    with test_range(HOSTS, "127.0.64.0") as listeners:
+    with test_range(HOSTS, "127.0.64.0", PORTS) as listeners:
         began = time.monotonic()
         scan = bench.finish(bench.ask(RANGE, "quick"))
         ours = time.monotonic() - began

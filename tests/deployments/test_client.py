@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from deployments import client
 from deployments.client import Api
 from deployments.home import find_api, find_running, prefect_environment, token_of
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
 from footprint.settings import Settings
 from footprint.states import Status
 from tests.deployments.rest_stand_in import SCAN_ID, TOKEN, StandIn, nmap_at, scan, service, serving
+
+pytestmark = pytest.mark.usefixtures("hurried")
 
 
 @pytest.fixture
@@ -29,13 +30,6 @@ def server() -> Iterator[StandIn]:
 def api(server: StandIn) -> Iterator[Api]:
     with Api(server.url, TOKEN) as api:
         yield api
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll fast, and give up soon."""
-    monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.3)
 
 
 @pytest.fixture

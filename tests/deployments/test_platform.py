@@ -10,17 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deployments.blueprint import Blueprint
-from deployments.platform import Platform, _secret
-from deployments.processes import Process, end_strays, port_is_free, until
+from deployments.blueprint import SET_DIRECTORY, Blueprint
+from deployments.platform import Platform, _deaf, _secret
+from deployments.prefect_server import PrefectServer, fingerprint
+from deployments.processes import Process, end_strays, trouble_listening, until
 from footprint.errors import PlatformError
 from footprint.settings import Settings
 
@@ -112,6 +115,12 @@ def test_a_lock_file_alone_is_no_hindrance(settings: Settings) -> None:
         assert str(settings.api_port) in refusal(settings).detail
 
 
+def test_a_home_that_cannot_be_used_is_refused(settings: Settings) -> None:
+    settings.home.touch()
+    with pytest.raises(PlatformError, match="home cannot be used"), Platform(settings, on_event=lambda _: None):
+        pytest.fail("it was started")
+
+
 @pytest.mark.parametrize(
     ("field", "variable"), [("api_port", "PULSAR_API_PORT"), ("prefect_port", "PULSAR_PREFECT_PORT")]
 )
@@ -144,7 +153,7 @@ def test_a_port_whose_connections_are_ending_is_free() -> None:
         with socket.create_connection(("127.0.0.1", port)):
             accepted, _ = server.accept()
             accepted.close()  # the server's side closes first, and so keeps the port in TIME_WAIT
-    assert port_is_free("127.0.0.1", port)
+    assert trouble_listening("127.0.0.1", port) is None
 
 
 def test_an_own_prefect_server_is_used_where_one_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +233,84 @@ def test_strays_are_ended_and_nothing_else(tmp_path: Path) -> None:
         assert stray.wait(10) == -signal.SIGKILL
         assert other.poll() is None
         other.kill()
+
+
+def test_a_second_signal_does_not_break_off_a_stop() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _deaf():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+Answer = tuple[int, dict[str, Any]]
+
+
+@contextlib.contextmanager
+def answering(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers in turn, the last for ever; yields its address and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            what = f"{self.command} {self.path.partition('?')[0]}"
+            asked.append(what)
+            left = answers[what]
+            code, body = left.pop(0) if len(left) > 1 else left[0]
+            content = json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = answer  # noqa: N815 - names of http.server
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_server_that_is_busy_is_asked_again() -> None:
+    answers: dict[str, list[Answer]] = {
+        "GET /csrf-token": [(200, {"token": "t"})],
+        "POST /work_pools/": [(503, {}), (409, {})],
+        "PATCH /work_pools/pulsar": [(204, {})],
+    }
+    with answering(answers) as (url, asked), PrefectServer(url, "pulsar:x") as server:
+        server.ensure_pool(3)
+    assert asked == ["GET /csrf-token", "POST /work_pools/", "POST /work_pools/", "PATCH /work_pools/pulsar"]
+
+
+@pytest.mark.parametrize(
+    ("directory", "note", "deployed"), [("/here", "mark", True), ("/elsewhere", "mark", False), ("/here", "old", False)]
+)
+def test_only_what_changed_is_deployed_again(directory: str, note: str, deployed: bool) -> None:
+    answers: dict[str, list[Answer]] = {
+        "GET /deployments/name/dispatch_scan/pulsar": [
+            (200, {"pull_steps": [{SET_DIRECTORY: {"directory": directory}}]})
+        ],
+        "GET /variables/name/pulsar_deployed": [(200, {"value": note})],
+    }
+    with answering(answers) as (url, _), PrefectServer(url, "") as server:
+        assert server.has_deployed("mark", Path("/here")) is deployed
+
+
+def test_a_fingerprint_changes_with_the_flow_and_the_place(tmp_path: Path) -> None:
+    marks = set()
+    for place, flow in (("one", "a"), ("one", "b"), ("two", "b")):
+        root = tmp_path / place
+        (root / "flows").mkdir(parents=True, exist_ok=True)
+        (root / "prefect.yaml").write_text("name: pulsar")
+        (root / "flows" / "scan.py").write_text(flow)
+        marks.add(fingerprint(root))
+    assert len(marks) == 3
 
 
 class Up:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import httpx
 import pytest
 from prefect.client.schemas.responses import DeploymentResponse
 
-from deployments.forking import SET_DIRECTORY, module_entrypoint
+from deployments.blueprint import SET_DIRECTORY
+from deployments.forking import module_entrypoint
+from deployments.nursery import Nursery
+from deployments.worker import PRELOAD
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).resolve().parent / "standin"
@@ -70,16 +74,16 @@ class Server:
     client: httpx.Client
     env: dict[str, str]
     home: Path
-    deployment: str = ""
+    deployments: dict[str, str] = field(default_factory=dict)
 
     def post(self, path: str, body: object) -> Any:
         return self.client.post(path, json=body).raise_for_status().json()
 
-    def ask(self, deed: str) -> Run:
+    def ask(self, deed: str, flow: str = "standin") -> Run:
         diary = self.home / f"{uuid.uuid4().hex}.diary"
         parameters = {"diary": str(diary), "deed": deed}
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return Run(self, self.post(f"/deployments/{self.deployment}/create_flow_run", body)["id"], diary)
+        return Run(self, self.post(f"/deployments/{self.deployments[flow]}/create_flow_run", body)["id"], diary)
 
 
 @dataclass
@@ -132,7 +136,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         try:
             found = Server(client, env, home)
             until(lambda: answers(client), 120)
-            found.deployment = deploy(found)
+            found.post("/work_pools/", {"name": "pulsar", "type": "process"})
+            found.deployments = {name: deploy(found, name) for name in ("standin", "hasty")}
             yield found
         finally:
             process.terminate()
@@ -146,13 +151,12 @@ def answers(client: httpx.Client) -> bool:
         return False
 
 
-def deploy(server: Server) -> str:
-    server.post("/work_pools/", {"name": "pulsar", "type": "process"})
-    flow = server.post("/flows/", {"name": "standin"})
+def deploy(server: Server, name: str) -> str:
+    flow = server.post("/flows/", {"name": name})
     body = {
         "name": "pulsar",
         "flow_id": flow["id"],
-        "entrypoint": "standin.py:standin",
+        "entrypoint": f"standin.py:{name}",
         "work_pool_name": "pulsar",
         "pull_steps": [{SET_DIRECTORY: {"directory": str(STANDIN)}}],
         "job_variables": {"stream_output": False},
@@ -203,6 +207,13 @@ def test_a_cancel_leaves_no_process_and_runs_the_hook(server: Server, worker: su
 
 
 @pytest.mark.platform
+def test_a_run_that_is_cancelled_as_it_begins_ends_cancelled(server: Server, worker: subprocess.Popen[bytes]) -> None:
+    run = server.ask("end", flow="hasty")
+    assert run.ends() == "Cancelled"
+    assert not run.diary.exists()
+
+
+@pytest.mark.platform
 def test_a_killed_run_is_reported_as_crashed(server: Server, worker: subprocess.Popen[bytes]) -> None:
     run = server.ask("sleep")
     os.kill(run.about()["pid"], signal.SIGKILL)
@@ -245,6 +256,18 @@ def test_a_lost_nursery_crashes_its_runs_and_is_replaced(server: Server, worker:
     until(lambda: not is_alive(about["pid"]))
     assert server.ask("end").ends() == "Completed"
     assert nurseries_of(worker.pid) != [nursery]
+
+
+async def test_the_nursery_forks_from_a_single_thread(tmp_path: Path) -> None:
+    nursery = Nursery(root=REPOSITORY, preload=PRELOAD, log=tmp_path / "log")
+    nursery.start()
+    try:
+        await asyncio.wait_for(nursery.ready(), PATIENCE)
+        [pid] = nurseries_of(os.getpid())
+        assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+        assert (tmp_path / "log").read_text() == "", "an import failed"
+    finally:
+        nursery.close()
 
 
 def deployment_of(**fields: Any) -> DeploymentResponse:

@@ -258,8 +258,8 @@ def test_saving_the_same_twice_keeps_one_and_what_was_known_of_it(store: Store) 
     for batch, service in enumerate((full, bare, bare), start=1):
         _settled(store, scan, batch, Settlement(UnitStatus.DONE, records=(service, service)))
     with store.read() as session:
-        services, total = services_of_scan(session, scan.id, offset=0, limit=10)
-        known, _ = asset_services(session, scan.asset_id, offset=0, limit=10)
+        services, total = services_of_scan(session, scan.id, 0, 10)
+        known, _ = asset_services(session, scan.asset_id, 0, 10)
         row = scan_by_id(session, scan.id)
     assert total == 1
     assert [(seen.service, seen.product, seen.version, seen.cpes) for seen in services] == [
@@ -276,7 +276,7 @@ def test_a_scan_shows_what_it_saw_and_not_what_a_later_one_saw(store: Store) -> 
         found = (Service("127.0.0.1", 22, product="OpenSSH", version=version),)
         _settled(store, scan, 1, Settlement(UnitStatus.DONE, records=found))
     with store.read() as session:
-        seen = [services_of_scan(session, scan.id, offset=0, limit=10)[0][0].version for scan in (before, after)]
+        seen = [services_of_scan(session, scan.id, 0, 10)[0][0].version for scan in (before, after)]
     assert seen == ["9.2", "9.9"]
 
 
@@ -293,9 +293,9 @@ def test_every_kind_of_record_is_read_back_in_order(store: Store) -> None:
     )
     _settled(store, scan, 1, Settlement(UnitStatus.DONE, records=found))
     with store.read() as session:
-        domains, _ = domains_of_scan(session, scan.id, offset=0, limit=10)
-        hosts, _ = hosts_of_scan(session, scan.id, offset=0, limit=10)
-        findings, _ = findings_of_scan(session, scan.id, offset=0, limit=10)
+        domains, _ = domains_of_scan(session, scan.id, 0, 10)
+        hosts, _ = hosts_of_scan(session, scan.id, 0, 10)
+        findings, _ = findings_of_scan(session, scan.id, 0, 10)
         asset = asset_by_id(session, scan.asset_id)
     assert [(seen.name, seen.cname, seen.wildcard) for seen in domains] == [
         ("any.example.test", None, True),
@@ -316,7 +316,7 @@ def test_pages_of_a_large_scan_hold_each_service_once(store: Store) -> None:
     found = tuple(Service(f"127.0.{port % 7}.{port % 251}", port) for port in range(1, 1001))
     _settled(store, scan, 1, Settlement(UnitStatus.DONE, records=found))
     with store.read() as session:
-        pages = [services_of_scan(session, scan.id, offset=offset, limit=100) for offset in range(0, 1000, 100)]
+        pages = [services_of_scan(session, scan.id, offset, 100) for offset in range(0, 1000, 100)]
     assert {total for _, total in pages} == {1000}
     assert len({(seen.host, seen.port) for page, _ in pages for seen in page}) == 1000
 
@@ -332,7 +332,7 @@ def test_units_at_once_of_the_same_records_do_not_block_each_other(store: Store)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(settle, range(1, 17)))
     with store.read() as session:
-        assert services_of_scan(session, scan.id, offset=0, limit=1)[1] == len(found)
+        assert services_of_scan(session, scan.id, 0, 1)[1] == len(found)
 
 
 def test_the_digest_counts_units_and_stays_below_a_hundred(store: Store) -> None:

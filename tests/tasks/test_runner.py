@@ -25,6 +25,8 @@ echo started
 while :; do sleep 300; done
 """
 
+PLAIN = "echo started; exec sleep 300"
+
 
 def _script(text: str) -> Command:
     return Command(("sh", "script"), {"script": text})
@@ -92,7 +94,9 @@ def test_progress_is_told_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("contained", list(Containment))
 def test_a_stubborn_program_ends_at_its_deadline(tmp_path: Path, contained: Containment) -> None:
     limits = _limits(tmp_path, seconds=1)
-    (tmp_path / "script").write_text(STUBBORN if contained is not Containment.PARENT_DEATH else "echo started; exec sleep 300")
+    (tmp_path / "script").write_text(
+        STUBBORN if contained is not Containment.PARENT_DEATH else "echo started; exec sleep 300"
+    )
     output = _run(Command(("sh", "script")), limits, contained, lambda text: None)
     assert output.ending in (Ending.TIMED_OUT, Ending.KILLED)
     assert output.seconds < 10
@@ -122,7 +126,9 @@ def test_the_stop_flag_ends_the_whole_tree(tmp_path: Path, contained: Containmen
 @pytest.mark.parametrize("contained", list(Containment))
 def test_nothing_survives_a_kill_of_the_process_that_started_it(tmp_path: Path, contained: Containment) -> None:
     mark = uuid4()
-    (tmp_path / "script").write_text(STUBBORN if contained is not Containment.PARENT_DEATH else "echo started; exec sleep 300")
+    (tmp_path / "script").write_text(
+        STUBBORN if contained is not Containment.PARENT_DEATH else "echo started; exec sleep 300"
+    )
     code = (
         "import sys; from pathlib import Path; from uuid import UUID\n"
         "from tasks.runner import Containment, Limits, _run; from tasks.tool import Command\n"

@@ -1,4 +1,4 @@
-"""A flow that stands in for a scan: it writes down what its process is like, then does as it is told."""
+"""Flows that stand in for a scan: one writes down what its process is like, then does as it is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from prefect.states import Cancelling
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
 
@@ -43,3 +46,16 @@ def standin(diary: str, deed: str = "end") -> str:
     while deed != "end" and time.monotonic() < deadline and not Path(diary).with_suffix(".go").exists():
         time.sleep(0.1)
     return "done"
+
+
+def cancel_itself() -> str:
+    """A name for a run, found by cancelling it: the engine asks for names just before it calls a run running."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Cancelling())
+    return "cancelled as it begins"
+
+
+@flow(name="hasty", flow_run_name=cancel_itself)
+def hasty(diary: str, deed: str = "end") -> None:
+    """Never runs."""
+    Path(diary).touch()
