@@ -165,6 +165,8 @@ class ForkStarter:
         except RuntimeError:
             # No listener on loopback could be had: a cancel is then a mere SIGTERM, as with Prefect's own starter.
             return self._env | own
+        # A scan of this very machine would find the port, and wait for minutes until it says what it is.
+        own["PULSAR_OWN_PORTS"] = str(port)
         return self._env | own | {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
 
     async def _run_hooks(self, kind: str, flow_run: FlowRun, state: State) -> None:

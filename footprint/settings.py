@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     resolvers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Name servers to ask, `address` or `address:port`; the system's else."
     )
+    own_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(), description="Ports of loopback that a worker opened for this scan: not looked at. Set by workers."
+    )
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     def _networks(cls, value: object) -> object:
         return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value
 
-    @field_validator("scope_exclude", "resolvers", mode="before")
+    @field_validator("scope_exclude", "resolvers", "own_ports", mode="before")
     @classmethod
     def _word_list(cls, value: object) -> object:
         return _words(value) if isinstance(value, str) else value

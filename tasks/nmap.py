@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -76,6 +76,9 @@ class NmapOptions(BaseModel):
         description="Seconds after which a host is given up; always less than the policy's unit_timeout.",
     )
     version_intensity: int = Field(default=7, ge=0, le=9, description="0: likely probes only. 9: every probe.")
+    own_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        default=(), description="Ports that are not looked at on loopback: set by the worker that runs the scan."
+    )
     ports: str = Field(
         default="top:1000", max_length=2000, description="all, top:N, or ports and ranges such as 22,80,8000-8100."
     )
@@ -94,7 +97,8 @@ def configure(options: dict[str, Any], pace: Pace) -> NmapOptions:
     chosen = NmapOptions.model_validate(
         {**INTENSITY[pace.intensity]._asdict(), "host_timeout": patience, "ports": pace.ports, **options}
     )
-    return chosen.model_copy(update={"host_timeout": min(chosen.host_timeout, patience)})
+    update = {"host_timeout": min(chosen.host_timeout, patience), "own_ports": pace.own_ports}
+    return chosen.model_copy(update=update)
 
 
 def _port_count(ports: str) -> int:
@@ -148,7 +152,8 @@ def _question(batch: Batch, aims: Sequence[IPv4Network | IPv6Network], options: 
     march = _march(len(aims), count, options)
     group = ("--min-hostgroup", str(march.group), "--max-hostgroup", str(march.group))
     patience = ("--host-timeout", f"{march.host_timeout}s")
-    return (raw, "-Pn", scan, *asked, *retries, *_rates(options, march.min_rate, is_local), *group, *patience)
+    own = ("--exclude-ports", ",".join(map(str, options.own_ports))) if is_local and options.own_ports else ()
+    return (raw, "-Pn", scan, *asked, *own, *retries, *_rates(options, march.min_rate, is_local), *group, *patience)
 
 
 def _asked_ports(batch: Batch, options: NmapOptions) -> tuple[tuple[str, ...], int]:

@@ -51,6 +51,7 @@ def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstanc
         work_dir=here.settings.work_dir / str(scan.id),
         stopped=stop_flag(scan.id),
         report=_reporter(here, unit_id),
+        own_ports=here.settings.own_ports,
     )
 
 

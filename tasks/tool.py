@@ -68,11 +68,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a policy says that every module maps to its own options: intensity 0-5, seconds a unit may take, ports."""
+    """What every module maps to its own options: intensity 0-5, seconds a unit may take, ports to look at.
+
+    `own_ports` are ports of loopback that are there only because this scan is: not to be looked at.
+    """
 
     intensity: int
     unit_timeout: int
     ports: str
+    own_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

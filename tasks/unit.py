@@ -38,6 +38,7 @@ class Circumstances:
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
+    own_ports: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -119,14 +120,14 @@ def _touchable(records: Sequence[Record], scope: Scope, account: _Account) -> Ba
     return allowed
 
 
-def pace_of(policy: ScanPolicy) -> Pace:
+def pace_of(policy: ScanPolicy, own_ports: tuple[int, ...] = ()) -> Pace:
     """What a policy says that modules map to their own options."""
-    return Pace(policy.intensity, policy.unit_timeout, policy.ports)
+    return Pace(policy.intensity, policy.unit_timeout, policy.ports, own_ports)
 
 
 def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
     assert tool.probe is not None
-    options = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy))
+    options = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.own_ports))
     deadline = time.monotonic() + under.policy.unit_timeout
     asking = Asking(under.resolvers, deadline, under.stopped.is_set, under.report)
     account.take(tool.probe(batch, options, asking))
@@ -141,7 +142,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.binary is not None
     account.version = version_of(tool.binary, under.work_dir)
     account.containment = containment()
-    options: Any = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy))
+    options: Any = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.own_ports))
     if tool.degrade:
         options, degradation = tool.degrade(options, powers(under.work_dir))
         account.degraded = str(degradation) if degradation else None

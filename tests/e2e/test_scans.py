@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
+from footprint.store import open_store
+from footprint.store.tables import ModuleRun
 from tests.e2e.conftest import Running
 from tests.estate.listeners import FTP, HTTP, SSH, Listeners, Place, test_range
 from tests.estate.name_server import NameServer
@@ -29,6 +32,16 @@ def test_a_host_is_scanned_and_its_listeners_are_found_with_product_and_version(
     hosts = platform.api.get(f"/api/scans/{scan['id']}/hosts/").json()["results"]
     assert [host["address"] for host in hosts] == ["127.0.71.1"]
     assert marked(UUID(scan["id"])) == set()
+
+
+def test_a_scan_of_this_machine_leaves_out_the_port_that_its_worker_opened_for_it(platform: Running) -> None:
+    scan = platform.finish(platform.ask("127.0.0.1", "network_sweep"))
+    store = open_store(platform.settings.store_url)
+    with store.read() as session:
+        commands = session.scalars(select(ModuleRun.command).where(ModuleRun.scan_id == UUID(scan["id"]))).all()
+    store.close()
+    assert commands
+    assert all("--exclude-ports" in command for command in commands)
 
 
 def test_its_task_id_is_the_prefect_run_and_its_tasks_are_named_by_module_and_batch(platform: Running) -> None:

@@ -164,6 +164,13 @@ def test_services_of_one_address_travel_together() -> None:
     assert intake.key(Service("192.0.2.1", 22)) != intake.key(Service("192.0.2.2", 22))
 
 
+def test_the_ports_that_a_scan_opened_itself_are_left_out_on_loopback_only() -> None:
+    options = configure({}, Pace(3, 3600, "all", own_ports=(4711, 4712)))
+    assert _value(command([Host("127.0.0.1")], options).argv, "--exclude-ports") == "4711,4712"
+    assert "--exclude-ports" not in command([Host("192.0.2.1")], options).argv
+    assert "--exclude-ports" not in command([Host("127.0.0.1")], configure({}, Pace(3, 3600, "all"))).argv
+
+
 @pytest.mark.parametrize("target", ["127.0.0.1", "127.255.3.4", "::1"])
 def test_loopback_is_not_held_back(target: str) -> None:
     argv = command(_hosts(target), configure({}, PACE)).argv
