@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.client import Api
-from deployments.home import find_api, prefect_environment, token_of
+from deployments.home import find_api, has_token, prefect_environment, token_of
 from deployments.scanning import Wish, ask, carry_out
 from footprint.errors import InstallationError, PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY, PRESETS
@@ -66,12 +66,14 @@ def up() -> None:
     from deployments.platform import Platform
 
     platform = Platform(settings, on_event=show.note)
+    is_first = not has_token(settings)
     with platform as addresses:
+        shown = f"{token_of(settings)}  (shown this once; `pulsar token` finds it again)"
         pairs = [
             ("API", addresses.api),
             ("OpenAPI page", addresses.docs),
             ("Prefect UI", addresses.prefect_ui),
-            ("API token", "`pulsar token` prints it"),
+            ("API token", shown if is_first else "`pulsar token` prints it"),
             ("Prefect UI sign-in", f"the line in {settings.home / 'prefect-auth'}"),
             ("logs", str(settings.home / "logs")),
         ]

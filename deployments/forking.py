@@ -111,11 +111,11 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
         return ProcessWorkerResult(status_code=result.status_code, identifier=str(result.handle.pid))
 
     async def _conclude_cancel(self, flow_run: FlowRun, starter: ForkStarter) -> None:
-        """Call a run cancelled whose cancel came while it began: its engine gave up, and nobody else looks again."""
+        """Call a run cancelled that ended before its cancel was seen, as on its first steps: nobody else looks again."""
         state = (await self.client.read_flow_run(flow_run.id)).state
         if state is not None and state.is_cancelling():
             await starter.run_cancellation_hooks(flow_run, state)
-            await self._mark_flow_run_as_cancelled(flow_run, {"message": "Flow run was cancelled as it began."})
+            await self._mark_flow_run_as_cancelled(flow_run, {"message": "Flow run was cancelled as it ended."})
 
 
 class ForkStarter:

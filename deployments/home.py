@@ -65,6 +65,11 @@ def find_api(settings: Settings) -> Api | None:
     return api if api.is_there() else None
 
 
+def has_token(settings: Settings) -> bool:
+    """Whether this home has a token already: the platform makes it at its first start."""
+    return (settings.home / "token").exists()
+
+
 def token_of(settings: Settings) -> str:
     """The token to send: `PULSAR_API_TOKEN`, or the one the platform left in its home at its first start."""
     token = (settings.api_token or _secret(settings.home / "token")).strip()

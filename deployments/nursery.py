@@ -149,15 +149,15 @@ class Nursery:
             future.set_exception(NurseryLost(f"the process ended at birth with status {exit_code}; see {self.log}"))
 
     def _lose(self) -> None:
-        # Nobody is left to tell how the offspring end: they are stopped, and their engines report that.
+        # Nobody is left to tell how the offspring end, so they end now.
         self._forget_socket()
         self._ready.set()
         for future in self._awaited.values():
             if not future.done():
                 future.set_exception(NurseryLost(f"the process that starts flow runs died; see {self.log}"))
         for offspring in self._alive.values():
-            signal_group(offspring.pid, signal.SIGTERM)
-            offspring.conclude(-signal.SIGTERM)
+            signal_group(offspring.pid, signal.SIGKILL)
+            offspring.conclude(-signal.SIGKILL)
         self._alive.clear()
 
 

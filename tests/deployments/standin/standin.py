@@ -48,14 +48,9 @@ def standin(diary: str, deed: str = "end") -> str:
     return "done"
 
 
-def cancel_itself() -> str:
-    """A name for a run, found by cancelling it: the engine asks for names just before it calls a run running."""
+@flow(name="hasty")
+def hasty(diary: str, deed: str = "end") -> None:
+    """End before anybody can act on the cancel that was just asked for."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, Cancelling())
-    return "cancelled as it begins"
-
-
-@flow(name="hasty", flow_run_name=cancel_itself)
-def hasty(diary: str, deed: str = "end") -> None:
-    """Never runs."""
-    Path(diary).touch()
+    os._exit(1)

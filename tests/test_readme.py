@@ -1,0 +1,71 @@
+"""The README says what the code does, or one of these fails."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from deployments.command import app as command
+from footprint.policy import DEFAULT_POLICY, PRESETS
+from footprint.settings import Settings
+from tasks.catalogue import catalogue
+from tasks.nmap import INTENSITY
+from tasks.tool import Tool
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+INNER_SETTINGS = {"own_ports"}
+"""Those that one part of Pulsar sets for another."""
+
+
+def _row(tool: Tool) -> str:
+    needs = f"{tool.binary.name} {'.'.join(map(str, tool.binary.minimum))}" if tool.binary else ""
+    return f"| `{tool.name}` | {tool.summary} | {tool.risk} |{f' {needs} ' if needs else ' '}|"
+
+
+def test_the_table_of_modules_is_the_catalogue() -> None:
+    table = README.split("<!-- modules:")[1].split("-->", 1)[1].split("<!-- /modules -->")[0].strip().splitlines()
+    assert table[2:] == [_row(tool) for tool in catalogue().values()]
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - INNER_SETTINGS))
+def test_every_setting_is_explained(name: str) -> None:
+    assert f"`PULSAR_{name.upper()}`" in README
+
+
+def test_no_setting_is_explained_that_does_not_exist() -> None:
+    named = {name.lower() for name in re.findall(r"`PULSAR_([A-Z_]+)`", README)}
+    assert named <= set(Settings.model_fields)
+
+
+def test_every_policy_is_explained_with_its_intensity() -> None:
+    for policy in PRESETS.values():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{policy.name}`"))
+        assert f"| {policy.intensity} |" in row
+        assert all(module in row for module in policy.modules)
+        assert ("(default)" in row) == (policy.name == DEFAULT_POLICY)
+
+
+def test_the_rates_of_nmap_are_those_that_are_said() -> None:
+    assert ", ".join(f"{gait.max_rate:,}" for gait in INTENSITY) in README
+
+
+def test_every_verb_is_explained() -> None:
+    verbs = {verb.callback.__name__ for verb in command.registered_commands if verb.callback}
+    assert verbs == {"up", "worker", "scan", "status", "scans", "modules", "policies", "token"}
+    assert all(f"`pulsar {verb}" in README for verb in verbs)
+
+
+def test_every_noun_of_the_api_is_explained() -> None:
+    paths = create_app(Settings()).openapi()["paths"]
+    nouns = {path.split("/")[2] for path in paths}
+    assert len(nouns) >= 5
+    assert all(f"/api/{noun}/" in README for noun in nouns)
+
+
+def test_documents_name_no_path_of_one_machine() -> None:
+    for document in ROOT.glob("*.md"):
+        assert not re.search(r"(?<![\w/.])/(home|root|work|tmp)/", document.read_text()), document.name
