@@ -111,7 +111,7 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
         return ProcessWorkerResult(status_code=result.status_code, identifier=str(result.handle.pid))
 
     async def _conclude_cancel(self, flow_run: FlowRun, starter: ForkStarter) -> None:
-        """Call a run cancelled that ended before its cancel was seen, as on its first steps: nobody else looks again."""
+        """Call a run cancelled that ended before its cancel was seen, as in its first steps: no one looks again."""
         state = (await self.client.read_flow_run(flow_run.id)).state
         if state is not None and state.is_cancelling():
             await starter.run_cancellation_hooks(flow_run, state)

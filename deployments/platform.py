@@ -118,17 +118,18 @@ class Platform:
         return blueprint.addresses
 
     def _start_parts(self, blueprint: Blueprint, listener: Listener) -> None:
-        # All at once: each of them imports for seconds before it needs another.
+        # Together: each imports for seconds before it needs the other.
         if blueprint.embeds_prefect:
             self._tell("The Prefect server starts; the first time it makes its database.")
             self._parts["server"] = blueprint.server()
         self._parts["worker"] = blueprint.worker(listener.address)
         _prepare_store(self._settings)
-        self._parts["api"] = blueprint.api()
 
     def _prepare_prefect(self, blueprint: Blueprint) -> None:
         with PrefectServer(blueprint.prefect_api, blueprint.prefect_auth) as server:
             self._until(server.is_there, "the Prefect server did not answer", "server")
+            # Not before: it would take time from the others, and begin by finding Prefect away.
+            self._parts["api"] = blueprint.api()
             server.ensure_pool(self._settings.scans_at_once)
             mark = fingerprint(CODE_ROOT)
             if server.has_deployed(mark, CODE_ROOT):

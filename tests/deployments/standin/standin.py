@@ -1,4 +1,4 @@
-"""Flows that stand in for a scan: one writes down what its process is like, then does as it is told."""
+"""A flow that stands in for a scan: it writes down what its process is like, then does as it is told."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import get_client
-from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from prefect.states import Cancelling
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
 
@@ -46,11 +43,3 @@ def standin(diary: str, deed: str = "end") -> str:
     while deed != "end" and time.monotonic() < deadline and not Path(diary).with_suffix(".go").exists():
         time.sleep(0.1)
     return "done"
-
-
-@flow(name="hasty")
-def hasty(diary: str, deed: str = "end") -> None:
-    """End before anybody can act on the cancel that was just asked for."""
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run.id, Cancelling())
-    os._exit(1)
