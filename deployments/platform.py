@@ -34,6 +34,8 @@ from footprint.settings import Settings
 
 START_SECONDS = 180.0
 """The first start makes Prefect's database: seconds on an idle machine, over half a minute on a loaded one."""
+FOREIGN_SECONDS = 30.0
+"""What a Prefect server that is not ours gets to answer."""
 LOOK_SECONDS = 0.5
 MOST_RESTARTS, RESTART_WINDOW = 5, 600.0
 """A worker that ends this often within so many seconds is not started again."""
@@ -107,8 +109,12 @@ class Platform:
         blueprint = Blueprint.draw(self._settings, _secret(home / "prefect-auth"), free_ports=self._free_ports)
         self._blueprint = blueprint
         with Listener() as listener:
-            self._start_parts(blueprint, listener)
-            self._prepare_prefect(blueprint)
+            self._start_prefect(blueprint, listener)
+            with PrefectServer(blueprint.prefect_api, blueprint.prefect_auth) as server:
+                self._until(server.is_there, "the Prefect server did not answer", "server")
+                # Not before: it would take time from the others, and begin by finding Prefect away.
+                self._parts["api"] = blueprint.api()
+                self._prepare_prefect(blueprint, server)
             self._tell("The worker gets ready.")
             self._until(listener.has_heard, "the worker was not ready", "worker")
         self._until(lambda: _answers(blueprint.addresses.api), "the API did not answer", "api")
@@ -117,33 +123,31 @@ class Platform:
         self._watcher.start()
         return blueprint.addresses
 
-    def _start_parts(self, blueprint: Blueprint, listener: Listener) -> None:
+    def _start_prefect(self, blueprint: Blueprint, listener: Listener) -> None:
         # Together: each imports for seconds before it needs the other.
         if blueprint.embeds_prefect:
             self._tell("The Prefect server starts; the first time it makes its database.")
             self._parts["server"] = blueprint.server()
+        else:
+            self._tell("The Prefect server that PREFECT_API_URL names is used.")
         self._parts["worker"] = blueprint.worker(listener.address)
         _prepare_store(self._settings)
 
-    def _prepare_prefect(self, blueprint: Blueprint) -> None:
-        with PrefectServer(blueprint.prefect_api, blueprint.prefect_auth) as server:
-            self._until(server.is_there, "the Prefect server did not answer", "server")
-            # Not before: it would take time from the others, and begin by finding Prefect away.
-            self._parts["api"] = blueprint.api()
-            server.ensure_pool(self._settings.scans_at_once)
-            mark = fingerprint(CODE_ROOT)
-            if server.has_deployed(mark, CODE_ROOT):
-                return
-            self._tell("The flow is deployed.")
-            deploying = self._parts["deploy"] = blueprint.deploying()
-            self._until(lambda: deploying.exit_code() == 0, "the flow was not deployed", "deploy")
-            server.note_deployed(mark)
-            self._stop_part("deploy", 0)
+    def _prepare_prefect(self, blueprint: Blueprint, server: PrefectServer) -> None:
+        server.ensure_pool(self._settings.scans_at_once)
+        mark = fingerprint(CODE_ROOT)
+        if server.has_deployed(mark, CODE_ROOT):
+            return
+        self._tell("The flow is deployed.")
+        deploying = self._parts["deploy"] = blueprint.deploying()
+        self._until(lambda: deploying.exit_code() == 0, "the flow was not deployed", "deploy")
+        server.note_deployed(mark)
+        self._stop_part("deploy", 0)
 
     def _until(self, truth: Callable[[], bool], failure: str, part: str) -> None:
         # What is waited for, and the server that it needs.
         needed = [self._parts[name] for name in dict.fromkeys((part, "server")) if name in self._parts]
-        until(truth, failure, START_SECONDS, needed)
+        until(truth, failure, START_SECONDS if needed else FOREIGN_SECONDS, needed)
 
     def _stop_part(self, name: str, seconds: float) -> None:
         if (part := self._parts.pop(name, None)) is not None:

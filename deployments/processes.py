@@ -103,8 +103,8 @@ def until(truth: Callable[[], bool], what: str, seconds: float, needed: Sequence
         for process in needed:
             process.check()
         if time.monotonic() > deadline:
-            logs = ", ".join(str(process.log) for process in needed)
-            raise PlatformError(f"{what} within {seconds:.0f} seconds", hint=f"look at {logs}")
+            logs = " and ".join(str(process.log) for process in needed)
+            raise PlatformError(f"{what} within {seconds:.0f} seconds", hint=f"look at {logs}" if logs else "")
         time.sleep(LOOK_SECONDS)
 
 

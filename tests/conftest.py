@@ -59,7 +59,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(directory)
 
 
-def _new_postgres_database(server: str) -> str:
+def new_postgres_database(server: str) -> str:
+    """The address of a new, empty database of that server."""
     name = f"pulsar_{uuid4().hex[:12]}"
     engine = create_engine(f"{server}postgres", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -73,7 +74,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'pulsar.db'}"
-    return _new_postgres_database(request.getfixturevalue("postgres_url"))
+    return new_postgres_database(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
