@@ -15,6 +15,9 @@ from sqlalchemy import create_engine, text
 
 from footprint.store import Store, migrate, open_store
 
+os.environ["DO_NOT_TRACK"] = "1"
+"""Prefect's client reports to its maker otherwise, and tests speak to this machine only."""
+
 POSTGRES_USER = "nobody"
 """PostgreSQL refuses to run as root; this account is on every Debian and Ubuntu."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -24,10 +25,11 @@ class Load:
         return f"{ms}, {self.rate:7.1f} requests/s, {self.errors} errors"
 
 
-def load(url: str, headers: dict[str, str], *, clients: int = 10, seconds: float = 5) -> Load:
-    """Ask for one address over and over from this many clients, each on one connection."""
+def load(urls: Sequence[str], headers: dict[str, str], *, clients: int = 10, seconds: float = 5) -> Load:
+    """Ask over and over from this many clients, each for one of the addresses and on one connection."""
+    own = [urls[client % len(urls)] for client in range(clients)]
     with ProcessPoolExecutor(clients) as pool:
-        parts = list(pool.map(_client, [url] * clients, [headers] * clients, [seconds] * clients))
+        parts = list(pool.map(_client, own, [headers] * clients, [seconds] * clients))
     times = [taken for part, _ in parts for taken in part]
     errors = sum(wrong for _, wrong in parts)
     return Load(median(times), quantiles(times, n=20)[-1], len(times) / seconds, errors)
