@@ -58,8 +58,46 @@ class CountsOut(BaseModel):
     findings: int
 
 
+SCAN_EXAMPLE = {
+    "id": "5aa0fc9a-44e3-43ac-9c34-e0f703384f8e",
+    "target": "example.com",
+    "asset": "45f3b42e-94ba-4c00-9a38-9d11d9a3f58c",
+    "policy": "full_discovery",
+    "comment": "Monthly footprint scan",
+    "status": "STARTED",
+    "progress": 42,
+    "created_at": "2026-01-05T02:00:00.120000Z",
+    "started_at": "2026-01-05T02:00:01.470000Z",
+    "finished_at": None,
+    "task_id": "f1720dae-932b-4802-936c-b327d728bec7",
+    "state": "Running",
+    "warnings": [],
+    "error": None,
+    "modules": [
+        {
+            "name": "nmap",
+            "status": "running",
+            "progress": 42,
+            "units": 12,
+            "waiting": 2,
+            "planned": 0,
+            "running": 8,
+            "done": 2,
+            "partial": 0,
+            "failed": 0,
+            "skipped": 0,
+            "error": None,
+        }
+    ],
+    "counts": {"domains": 1, "hosts": 3, "services": 17, "findings": 0},
+    "score": None,
+}
+
+
 class ScanOut(BaseModel):
     """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SCAN_EXAMPLE]})  # type: ignore[list-item]
 
     id: UUID
     target: str

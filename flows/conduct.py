@@ -19,9 +19,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.frontier import Bounds, Frontier, seeds
-from flows.report import publish_report
+from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
-from footprint.errors import InvalidTarget, ScanStopped
+from footprint.errors import InvalidTarget, PulsarError, ScanStopped
 from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
@@ -63,6 +63,7 @@ class Conductor:
         self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
         self._running: dict[PrefectFuture[Any], tuple[int, Unit]] = {}
         self._cut_short: str | None = None
+        self._shown = ProgressReport()
         self._deadline = time.monotonic() + scan.policy.scan_timeout
         tools = [tool_named(name) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
@@ -94,7 +95,8 @@ class Conductor:
         if isinstance(error, TerminationSignal):
             verdict, state = _terminated()
         else:
-            verdict, state = Verdict(Status.FAILURE, error=f"a defect in Pulsar: {type(error).__name__}"), "Failed"
+            said = str(error) if isinstance(error, PulsarError) else f"a defect in Pulsar: {type(error).__name__}"
+            verdict, state = Verdict(Status.FAILURE, error=said), "Failed"
         with self._here.store.write() as session:
             finish(session, self._scan.id, verdict, state)
 
@@ -142,6 +144,7 @@ class Conductor:
         with self._here.store.write() as session:
             progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
             keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
+        self._shown.show(progress, modules)
 
     def conclude(self) -> State:
         """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
@@ -151,12 +154,13 @@ class Conductor:
         with self._here.store.read() as session:
             reports = reports_of(session, self._scan.id)
         verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
-        publish_report(self._here.store, self._scan, verdict)
         with self._here.store.write() as session:
             hold(session, self._scan.id, self._scan.attempt)
             state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
             finish(session, self._scan.id, verdict, state)
         self._tell(verdict)
+        self._shown.complete()
+        publish_report(self._here.store, self._scan, verdict)
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)

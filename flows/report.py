@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.exceptions import PrefectHTTPStatusError
 
 from footprint.store import Store
 from footprint.store.scans import Begun
@@ -13,6 +28,53 @@ from footprint.text import clean
 from footprint.verdict import Verdict
 
 ROWS_SHOWN = 500
+PROGRESS_SECONDS = 5.0
+"""How often the progress in the Prefect UI is renewed: each time costs a call."""
+
+
+class ProgressReport:
+    """A scan's progress in the Prefect UI: an artifact that comes with the first renewal and goes up to 100.
+
+    It is written from a thread of its own: a Prefect that does not answer must not hold the scan up.
+    """
+
+    def __init__(self) -> None:
+        self._id: UUID | None = None
+        self._due = time.monotonic() + PROGRESS_SECONDS
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="progress")
+        self._writing: Future[None] | None = None
+
+    def show(self, progress: int, modules: list[dict[str, Any]]) -> None:
+        """Renew it where it is due: the percentage, and the modules at work."""
+        if time.monotonic() < self._due or (self._writing and not self._writing.done()):
+            return
+        self._due = time.monotonic() + PROGRESS_SECONDS
+        at_work = ", ".join(line["name"] for line in modules if line["running"]) or "between two units"
+        self._writing = self._writer.submit(copy_context().run, self._write, float(progress), at_work)
+
+    def complete(self) -> None:
+        """The scan has ended."""
+        self._writer.shutdown(wait=True)
+        if self._id is not None:
+            self._write(100.0, "ended")
+
+    def _write(self, progress: float, at_work: str) -> None:
+        with told_if_away():
+            if self._id is None:
+                made = create_progress_artifact(progress, key="progress", description=at_work)
+                assert isinstance(made, UUID)
+                self._id = made
+            else:
+                update_progress_artifact(self._id, progress=progress, description=at_work)
+
+
+@contextmanager
+def told_if_away() -> Iterator[None]:
+    """What is shown in Prefect is a copy: where it cannot be written, that is said, and the scan goes on."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectHTTPStatusError) as away:
+        get_run_logger().warning("Prefect did not take an artifact: %s", type(away).__name__)
 
 
 def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
@@ -30,10 +92,12 @@ def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
         for service in services
     ]
     shown = f"{len(rows)} of {total}" if total > len(rows) else str(total)
-    create_table_artifact(rows, key="services", description=f"{shown} services found by scan {scan.id}")
+    with told_if_away():
+        create_table_artifact(rows, key="services", description=f"{shown} services found by scan {scan.id}")
     lines = [f"# {verdict.status}", "", *([verdict.error, ""] if verdict.error else [])]
     lines += ["## Warnings", "", fenced("\n".join(verdict.warnings))] if verdict.warnings else []
-    create_markdown_artifact("\n".join(lines), key="verdict", description=f"How scan {scan.id} ended")
+    with told_if_away():
+        create_markdown_artifact("\n".join(lines), key="verdict", description=f"How scan {scan.id} ended")
 
 
 def fenced(text: str) -> str:

@@ -29,8 +29,11 @@ def dispatch_scan(
 ) -> State:
     """Scan one target: spawn a task for each unit of work, as long as there is any, and judge what came of it.
 
-    Give a `target` (a domain, an address or a network) and a `policy` (passive, quick, full_discovery, stealth,
-    network_sweep) to start a scan from here. The API gives a `scan_id` instead, of a scan that is written down.
+    Args:
+        scan_id: Leave this empty: the API gives it, for a scan that is written down already.
+        target: What to scan: a domain (example.com), an address, or a network (198.51.100.0/24).
+        policy: How: passive, quick, full_discovery, stealth or network_sweep.
+        comment: A remark that is kept with the scan.
     """
     scan = begin_scan(UUID(flow_run.id), scan_id, target=target, policy=policy, comment=comment)
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)

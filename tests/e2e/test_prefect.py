@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from tests.e2e.conftest import Running, Scan
-from tests.estate.listeners import SILENT, SSH, Listeners, Place
+from tests.estate.listeners import HTTP, SILENT, SSH, Listeners, Place
 from tests.processes import marked, wait_until_gone, wait_until_there
 
 pytestmark = pytest.mark.platform
@@ -124,6 +124,17 @@ def _flow_of(scan: Scan) -> int:
     parents = {int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]) for pid in tools}
     (flow,) = parents - tools
     return flow
+
+
+def test_a_scans_progress_and_findings_are_to_be_seen_in_prefect(platform: Running) -> None:
+    with Listeners([Place("127.0.75.7", 2001, SSH), Place("127.0.75.7", 8008, HTTP)]):
+        scan = platform.finish(platform.ask("127.0.75.7"))
+    platform.await_state(scan["task_id"], "COMPLETED")
+    wanted = {"artifacts": {"flow_run_id": {"any_": [scan["task_id"]]}}}
+    found = {made["key"]: made for made in platform.prefect.post("/artifacts/filter", json=wanted).json()}
+    assert float(found["progress"]["data"]) == 100
+    assert "OpenSSH" in str(found["services"]["data"])
+    assert found["verdict"]["data"].startswith("# SUCCESS")
 
 
 def test_a_second_worker_on_the_pool_shares_the_scans(platform: Running) -> None:
