@@ -42,24 +42,26 @@ class Follower:
         """Look until cancelled; a look that fails is said once, and the next one follows."""
         looks = 0
         while True:
-            if looks % HEALTH_EVERY == 0:
-                await self._ask_health()
+            if looks % HEALTH_EVERY == 0 or not self.health.server:
+                self._hear(await self._prefect.health())
             looks += 1
             try:
                 await self._look()
-            except (PrefectUnavailable, StoreUnavailable) as away:
-                log.debug("%s", away)
+            except PrefectUnavailable as away:
+                self._hear(PrefectHealth(server=False, detail=str(away)))
+            except StoreUnavailable as away:
+                log.warning("%s", away)
             except Exception:
+                # Whatever it was, the other scans must still be followed.
                 log.exception("a look at the live scans failed")
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _ask_health(self) -> None:
-        before = self.health.server
-        self.health = await self._prefect.health()
-        if self.health.server:
+    def _hear(self, health: PrefectHealth) -> None:
+        if health.server != self.health.server:
+            log.warning("Prefect: %s", health.detail)
+        self.health = health
+        if health.server:
             self.heard_at = datetime.now(UTC)
-        if before != self.health.server:
-            log.warning("Prefect: %s", self.health.detail)
 
     async def _look(self) -> None:
         live = await run_in_threadpool(self._live)
