@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
+import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import Depends, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader
 
 from footprint.store import Store
@@ -25,6 +26,7 @@ class Keys:
         self._store = store
         self._digests: frozenset[str] = frozenset()
         self._read_at = float("-inf")
+        self._limiter = CapacityLimiter(1)  # its own thread: those that write may all be waiting
 
     async def admit(self, header: str | None) -> bool:
         """Whether the header carries a valid token. What is compared is a hash, so time tells nothing of the token."""
@@ -32,7 +34,7 @@ class Keys:
         if word != "Token" or not token:
             return False
         if time.monotonic() - self._read_at > REMEMBERED_SECONDS:
-            self._digests = await run_in_threadpool(self._read)
+            self._digests = await anyio.to_thread.run_sync(self._read, limiter=self._limiter)
             self._read_at = time.monotonic()
         return digest_of(token) in self._digests
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api import pages, problems
 from api.access import Keys
+from api.asking import Desk
 from api.follower import Follower
 from api.guard import SizeGuard
 from api.prefect import PrefectGateway
@@ -35,17 +36,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_store(chosen.store_url)
-        async with PrefectGateway() as prefect:
-            reader = Reader(store)
-            follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
-            app.state.settings, app.state.store, app.state.prefect = chosen, store, prefect
-            app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
-            following = asyncio.create_task(follower.run())
-            yield
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
-        store.close()
+        try:
+            async with PrefectGateway() as prefect:
+                reader = Reader(store)
+                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
+                app.state.settings, app.state.store, app.state.desk = chosen, store, Desk(chosen, store, prefect)
+                app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
+                following = asyncio.create_task(follower.run())
+                yield
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+        finally:
+            store.close()
 
     app = FastAPI(
         title="Pulsar", version="0.1.0", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
-from fastapi.concurrency import run_in_threadpool
+import anyio.to_thread
+from anyio import CapacityLimiter
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from api.prefect import PrefectGateway
 from api.schemas import ScanOut, ScanRequest
@@ -14,54 +18,74 @@ from footprint.errors import PrefectUnavailable
 from footprint.settings import Settings
 from footprint.store import Store
 from footprint.store.scans import attach, insert_scan, withdraw
-from footprint.store.views import scan_by_id
+from footprint.store.tables import Scan
+
+T = TypeVar("T")
+WRITES_AT_ONCE = 8
+"""Requests that write; they wait for each other anyway, and must not take the threads of those that read."""
 
 
-async def ask_for_scan(
-    asked: ScanRequest, key: str | None, store: Store, prefect: PrefectGateway, settings: Settings
-) -> ScanOut:
-    """Write a scan down and have Prefect carry it out; the same key leads to the same scan.
+class Desk:
+    """Where scans are asked for."""
 
-    Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `Conflict`, or `PrefectUnavailable`: then the request
-    is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
-    """
-    new = admit(
-        settings,
-        target=asked.target,
-        policy=asked.policy,
-        comment=asked.comment,
-        origin="api",
-        idempotency_key=key,
-    )
-    scan_id, name = await run_in_threadpool(_write_down, store, new)
-    try:
-        task_id = await prefect.start(scan_id, name)
-    except PrefectUnavailable:
-        await run_in_threadpool(_withdraw, store, scan_id)
-        raise
-    return await run_in_threadpool(_attach, store, scan_id, task_id)
+    def __init__(self, settings: Settings, store: Store, prefect: PrefectGateway) -> None:
+        self._settings = settings
+        self._store = store
+        self._prefect = prefect
+        self._limiter = CapacityLimiter(WRITES_AT_ONCE)
 
+    async def ask(self, asked: ScanRequest, key: str | None) -> ScanOut:
+        """Write a scan down and have Prefect carry it out; the same key leads to the same scan.
 
-def _write_down(store: Store, new: NewScan) -> tuple[UUID, str]:
-    for attempt in range(2):
+        Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `Conflict`, or `PrefectUnavailable`: then the request
+        is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
+        """
+        new = admit(
+            self._settings,
+            target=asked.target,
+            policy=asked.policy,
+            comment=asked.comment,
+            origin="api",
+            idempotency_key=key,
+        )
+        scan_id, name, known = await self._write(lambda session: _write_down(session, new))
+        if known:
+            return known
         try:
-            with store.write() as session:
-                scan, _ = insert_scan(session, new)
-                return scan.id, f"{scan.target} {scan.policy_name}"
+            task_id = await self._prefect.start(scan_id, name)
+        except PrefectUnavailable:
+            # Its answer may have been lost and not the run: then a worker may have taken the scan up already.
+            if begun := await self._write(lambda session: _withdrawn(session, scan_id)):
+                return begun
+            raise
+        return await self._write(lambda session: _attached(session, scan_id, task_id))
+
+    async def _write(self, change: Callable[[Session], T]) -> T:
+        return await anyio.to_thread.run_sync(self._commit, change, limiter=self._limiter)
+
+    def _commit(self, change: Callable[[Session], T]) -> T:
+        try:
+            with self._store.write() as session:
+                return change(session)
         except IntegrityError:
             # The same key came twice at once, and the other one was first: now it is there to be found.
-            if attempt:
-                raise
-    raise AssertionError
+            with self._store.write() as session:
+                return change(session)
 
 
-def _withdraw(store: Store, scan_id: UUID) -> None:
-    with store.write() as session:
-        withdraw(session, scan_id)
+def _write_down(session: Session, new: NewScan) -> tuple[UUID, str, ScanOut | None]:
+    """The scan's id and a name for its run; and the scan itself where it has a run already."""
+    scan, _ = insert_scan(session, new)
+    return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
 
 
-def _attach(store: Store, scan_id: UUID, task_id: UUID) -> ScanOut:
-    with store.write() as session:
-        if not attach(session, scan_id, task_id):
-            raise PrefectUnavailable("the same request failed at the same time", hint="ask again")
-        return ScanOut.of(scan_by_id(session, scan_id))
+def _withdrawn(session: Session, scan_id: UUID) -> ScanOut | None:
+    withdraw(session, scan_id)
+    left = session.get(Scan, scan_id)
+    return ScanOut.of(left) if left else None
+
+
+def _attached(session: Session, scan_id: UUID, task_id: UUID) -> ScanOut:
+    if not attach(session, scan_id, task_id):
+        raise PrefectUnavailable("the same request failed at the same time", hint="ask again")
+    return ScanOut.of(session.get_one(Scan, scan_id, populate_existing=True))

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.prefect import PrefectGateway, PrefectHealth
 from footprint.errors import PrefectUnavailable, StoreUnavailable
-from footprint.reconciliation import Ended, RunState, Seen, reconcile
+from footprint.reconciliation import Ended, RunState, Seen, Silence, reconcile
 from footprint.store import Store
 from footprint.store.endings import finish
 from footprint.store.scans import Live, live_scans, observe, withdraw_forgotten
@@ -37,22 +38,23 @@ class Follower:
         self._prefect = prefect
         self._work_dir = work_dir
         self._on_change = on_change
+        self._silence = Silence()
 
     async def run(self) -> None:
-        """Look until cancelled; a look that fails is said once, and the next one follows."""
+        """Look until cancelled; a look that fails is said, and the next one follows."""
         looks = 0
         while True:
-            if looks % HEALTH_EVERY == 0 or not self.health.server:
-                self._hear(await self._prefect.health())
-            looks += 1
             try:
+                if looks % HEALTH_EVERY == 0 or not self.health.server:
+                    self._hear(await self._prefect.health())
+                looks += 1
                 await self._look()
             except PrefectUnavailable as away:
                 self._hear(PrefectHealth(server=False, detail=str(away)))
             except StoreUnavailable as away:
                 log.warning("%s", away)
             except Exception:
-                # Whatever it was, the other scans must still be followed.
+                # Whatever it was, the scans must still be followed.
                 log.exception("a look at the live scans failed")
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -65,19 +67,24 @@ class Follower:
 
     async def _look(self) -> None:
         live = await run_in_threadpool(self._live)
+        silent = self._silence.look(live)
         if not live:
             return
         runs = await self._prefect.runs([scan.task_id for scan in live])
         for scan in live:
-            await self._settle(scan, runs.get(scan.task_id))
+            try:
+                await self._settle(scan, runs.get(scan.task_id), silent[scan.id])
+            except SQLAlchemyError:
+                # One odd run must not keep the others from being settled.
+                log.exception("scan %s could not be settled", scan.id)
 
     def _live(self) -> list[Live]:
         with self._store.write() as session:
             withdraw_forgotten(session, FORGOTTEN_AFTER)
             return live_scans(session)
 
-    async def _settle(self, scan: Live, run: RunState | None) -> None:
-        match reconcile(scan, run, datetime.now(UTC)):
+    async def _settle(self, scan: Live, run: RunState | None, silent: float) -> None:
+        match reconcile(scan, run, silent):
             case Ended() as ended:
                 if ended.lost:
                     with suppress(PrefectUnavailable):

@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 from pydantic import BeforeValidator
 
+from api.asking import Desk
 from api.follower import Follower
-from api.prefect import PrefectGateway
 from api.reading import Reader
 from footprint.errors import NotFound
 from footprint.settings import Settings
@@ -21,9 +21,9 @@ def _store(request: Request) -> Store:
     return store
 
 
-def _prefect(request: Request) -> PrefectGateway:
-    prefect: PrefectGateway = request.app.state.prefect
-    return prefect
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
 
 
 def _settings(request: Request) -> Settings:
@@ -52,7 +52,7 @@ def _canonical(text: str) -> UUID:
 
 
 StoreDep = Annotated[Store, Depends(_store)]
-PrefectDep = Annotated[PrefectGateway, Depends(_prefect)]
+DeskDep = Annotated[Desk, Depends(_desk)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 FollowerDep = Annotated[Follower, Depends(_follower)]

@@ -37,7 +37,9 @@ class SizeGuard:
 
 def _declared(scope: Scope) -> int:
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    if not lengths or not lengths[0].isdigit():
+        return 0
+    return int(lengths[0]) if len(lengths[0]) < 10 else BODY_BYTES + 1
 
 
 def _counted(receive: Receive) -> Receive:

@@ -12,12 +12,14 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
-from footprint.errors import PrefectUnavailable
+from footprint.errors import PlatformError, PrefectUnavailable
 from footprint.reconciliation import RunState
+from footprint.text import clean
 
 DEPLOYMENT = "dispatch_scan/pulsar"
 POOL = "pulsar"
@@ -28,6 +30,7 @@ START_SECONDS = 15.0
 STARTS_AT_ONCE = 4
 BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries while Prefect answers 503: its SQLite was locked."""
+NAME_KEPT = 64
 RUNS_AT_ONCE = 200
 """The most that Prefect returns for one filter."""
 
@@ -46,6 +49,9 @@ class PrefectGateway:
     """Prefect as the API needs it; every call is bounded, and raises `PrefectUnavailable` when it is not answered."""
 
     def __init__(self) -> None:
+        if not PREFECT_API_URL.value():
+            # Prefect's client would start a server of its own, without a password.
+            raise PlatformError("PREFECT_API_URL is not set", hint="`pulsar up` sets it for its parts")
         self._client: PrefectClient = get_client(httpx_settings={"timeout": START_SECONDS})
         self._deployment: UUID | None = None
         self._turn = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -86,12 +92,12 @@ class PrefectGateway:
     async def runs(self, ids: Sequence[UUID]) -> dict[UUID, RunState]:
         """Look at many runs at once; those that Prefect does not know are left out."""
         found: dict[UUID, RunState] = {}
-        async with _bounded():
-            for start in range(0, len(ids), RUNS_AT_ONCE):
-                some = list(ids[start : start + RUNS_AT_ONCE])
-                wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
-                for run in await self._client.read_flow_runs(flow_run_filter=wanted, limit=RUNS_AT_ONCE):
-                    found[run.id] = _state(run)
+        for start in range(0, len(ids), RUNS_AT_ONCE):
+            some = list(ids[start : start + RUNS_AT_ONCE])
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=some))
+            async with _bounded():
+                runs = await self._client.read_flow_runs(flow_run_filter=wanted, limit=RUNS_AT_ONCE)
+            found |= {run.id: _state(run.state, run) for run in runs if run.state is not None}
         return found
 
     async def crash(self, run_id: UUID, message: str) -> None:
@@ -112,13 +118,12 @@ class PrefectGateway:
         return PrefectHealth(server=True, detail="answers", pool=state, workers=online)
 
 
-def _state(run: FlowRun) -> RunState:
-    assert run.state is not None
+def _state(state: State, run: FlowRun) -> RunState:
     return RunState(
         run.id,
-        run.state.type.value,
-        run.state.name or run.state.type.value.title(),
-        run.state.message or "",
+        state.type.value,
+        clean(state.name or state.type.value.title(), NAME_KEPT),
+        state.message or "",
         has_started=run.run_count > 0,
         ended_at=run.end_time,
     )
@@ -141,3 +146,7 @@ async def _bounded(seconds: float = SECONDS) -> AsyncIterator[None]:
         raise PrefectUnavailable(f"Prefect answers {code}", hint=hint) from error
     except httpx.HTTPError as error:
         raise PrefectUnavailable("Prefect cannot be reached", hint="is the Prefect server running?") from error
+    except (ValueError, PrefectException) as error:
+        # A page, or JSON of another shape. pydantic's ValidationError is a ValueError.
+        hint = "PREFECT_API_URL ends in /api, and its server is of our version"
+        raise PrefectUnavailable("what answers there is not the Prefect API", hint=hint) from error

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from footprint.errors import Conflict, InstallationError, InvalidRequest, NotFound, PulsarError, TransientError
@@ -37,6 +38,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PulsarError, _pulsar_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -61,6 +63,11 @@ def _sentence(entry: dict[str, Any]) -> str:
 
 def _place(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location if part != "body") or "body"
+
+
+async def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    # Text that the database does not take (a NUL, a value too long) and no schema refused.
+    return problem(422, "invalid_request", "the request holds text that cannot be stored or looked for")
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

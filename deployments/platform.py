@@ -30,6 +30,7 @@ from deployments.blueprint import CODE_ROOT, Addresses, Blueprint
 from deployments.prefect_server import PrefectServer, fingerprint
 from deployments.processes import Listener, Process, end_strays, until
 from footprint.errors import PlatformError
+from footprint.secret_files import write_secret
 from footprint.settings import Settings
 
 START_SECONDS = 180.0
@@ -219,9 +220,8 @@ def _announced(path: Path, addresses: Addresses) -> Iterator[None]:
 
 def _secret(path: Path) -> str:
     """The `user:password` of this home's Prefect server, made at its first start and readable by its owner only."""
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"pulsar:{secrets.token_urlsafe(32)}\n")
+    if not path.exists() or not path.read_text().strip():
+        write_secret(path, f"pulsar:{secrets.token_urlsafe(32)}")
     return path.read_text().strip()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -17,16 +18,18 @@ from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier, seeds
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
-from footprint.errors import InvalidTarget, PulsarError, ScanStopped
+from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
+from footprint.records import Record
 from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
-from footprint.store.scans import Begun, begin, hold, insert_scan, keep_alive, scan_of_task
-from footprint.store.units import Unit, digest_of, plan_unit, reports_of
+from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
+from footprint.store.units import Unit, digest_of, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
@@ -67,7 +70,7 @@ class Conductor:
         self._deadline = time.monotonic() + scan.policy.scan_timeout
         tools = [tool_named(name) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
-        self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records))
+        self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -81,6 +84,7 @@ class Conductor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
+        self._shown.close()
         tempfile.tempdir = None
         for future in list(self._running):
             future.wait(timeout=10)
@@ -98,7 +102,7 @@ class Conductor:
             said = str(error) if isinstance(error, PulsarError) else f"a defect in Pulsar: {type(error).__name__}"
             verdict, state = Verdict(Status.FAILURE, error=said), "Failed"
         with self._here.store.write() as session:
-            finish(session, self._scan.id, verdict, state)
+            finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt)
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
@@ -120,8 +124,9 @@ class Conductor:
         return bool(self._frontier.waiting()) and not self._cut_short
 
     def _submit(self, unit: Unit) -> None:
-        with self._here.store.write() as session:
-            unit_id = plan_unit(session, self._scan.id, self._scan.attempt, unit)
+        unit_id = self._here.store.keep(
+            partial(plan_unit, scan_id=self._scan.id, attempt=self._scan.attempt, unit=unit)
+        )
         future = run_scan.submit(self._scan, unit.module, unit.batch)
         self._running[future] = (unit_id, unit)
         future.add_done_callback(self._ended.put)
@@ -136,14 +141,24 @@ class Conductor:
             ended = []
         for future in ended:
             unit_id, unit = self._running.pop(future)
-            with self._here.store.read() as session:
-                self._frontier.offer(records_of(session, unit_id), unit.depth + 1)
+            found = self._here.store.keep(partial(self._take, unit_id=unit_id))
+            self._frontier.offer(found, unit.depth + 1)
         self._publish()
 
+    def _take(self, session: Session, unit_id: int) -> list[Record]:
+        """What an ended unit found. One whose task broke before its row said so is written down as lost."""
+        lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
+        return records_of(session, unit_id)
+
     def _publish(self) -> None:
-        with self._here.store.write() as session:
-            progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
-            keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
+        """Renew the lease and the digest; a store that is away for a while is waited for, the units go on."""
+        try:
+            with self._here.store.write() as session:
+                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+                keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
+        except StoreUnavailable as away:
+            get_run_logger().warning("%s", away)
+            return
         self._shown.show(progress, modules)
 
     def conclude(self) -> State:
@@ -151,19 +166,19 @@ class Conductor:
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
         if self._frontier.over_limit:
             left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
-        with self._here.store.read() as session:
-            reports = reports_of(session, self._scan.id)
+        reports = self._here.store.keep(partial(reports_of, scan_id=self._scan.id))
         verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
-        with self._here.store.write() as session:
-            hold(session, self._scan.id, self._scan.attempt)
-            state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
-            finish(session, self._scan.id, verdict, state)
+        state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
+        self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
-        self._shown.complete()
-        publish_report(self._here.store, self._scan, verdict)
+        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)
+
+    def _finish(self, session: Session, verdict: Verdict, state: str) -> None:
+        if not finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
+            raise ScanStopped("the scan has ended, or another worker has taken it over")
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()

@@ -8,7 +8,7 @@ then and the module takes.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from itertools import islice
@@ -48,11 +48,14 @@ class _Lane:
 class Frontier:
     """The records found so far, and the units of work they give rise to.
 
-    `tools` are the policy's modules, in the order in which they are served. `left_out` says, by subject, which
+    `tools` are the policy's modules, in the order in which they are served; `batches` are the numbers that an earlier
+    attempt gave out, by module. `left_out` says, by subject, which
     records were kept out of further work and by which rule.
     """
 
-    def __init__(self, tools: Sequence[Tool], scope: Scope, bounds: Bounds) -> None:
+    def __init__(
+        self, tools: Sequence[Tool], scope: Scope, bounds: Bounds, batches: Mapping[str, int] | None = None
+    ) -> None:
         self.left_out: dict[str, str] = {}
         self.over_limit = 0
         self._tools = tuple(tools)
@@ -61,7 +64,7 @@ class Frontier:
         self._known: set[Record] = set()
         self._given: set[tuple[str, Record]] = set()
         self._lanes: OrderedDict[tuple[str, str, str], _Lane] = OrderedDict()
-        self._batches: Counter[str] = Counter()
+        self._batches: Counter[str] = Counter(batches or {})
 
     def offer(self, records: Iterable[Record], depth: int = 0) -> None:
         """Take records in: those found by a unit of `depth` are one discovery further from the target."""

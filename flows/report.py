@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -19,7 +19,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
 from footprint.store import Store
 from footprint.store.scans import Begun
@@ -30,6 +30,8 @@ from footprint.verdict import Verdict
 ROWS_SHOWN = 500
 PROGRESS_SECONDS = 5.0
 """How often the progress in the Prefect UI is renewed: each time costs a call."""
+
+CLOSING_SECONDS = 15.0
 
 
 class ProgressReport:
@@ -52,11 +54,23 @@ class ProgressReport:
         at_work = ", ".join(line["name"] for line in modules if line["running"]) or "between two units"
         self._writing = self._writer.submit(copy_context().run, self._write, float(progress), at_work)
 
-    def complete(self) -> None:
-        """The scan has ended."""
-        self._writer.shutdown(wait=True)
-        if self._id is not None:
-            self._write(100.0, "ended")
+    def complete(self, publish: Callable[[], None]) -> None:
+        """The scan has ended: show so, and publish the rest, but do not wait for a Prefect that is away."""
+
+        def close() -> None:
+            if self._id is not None:
+                self._write(100.0, "ended")
+            publish()
+
+        closing = self._writer.submit(copy_context().run, close)
+        try:
+            closing.result(timeout=CLOSING_SECONDS)
+        except TimeoutError:
+            get_run_logger().warning("Prefect takes no artifacts: the scan's report is not to be seen there")
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._writer.shutdown(wait=False, cancel_futures=True)
 
     def _write(self, progress: float, at_work: str) -> None:
         with told_if_away():
@@ -73,7 +87,7 @@ def told_if_away() -> Iterator[None]:
     """What is shown in Prefect is a copy: where it cannot be written, that is said, and the scan goes on."""
     try:
         yield
-    except (httpx.HTTPError, PrefectHTTPStatusError) as away:
+    except (httpx.HTTPError, PrefectException, PrefectHTTPStatusError) as away:
         get_run_logger().warning("Prefect did not take an artifact: %s", type(away).__name__)
 
 

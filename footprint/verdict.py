@@ -27,7 +27,10 @@ class UnitStatus(StrEnum):
     @property
     def is_over(self) -> bool:
         """True once nothing more will come of it."""
-        return self not in (UnitStatus.PLANNED, UnitStatus.RUNNING)
+        return self not in UNFINISHED
+
+
+UNFINISHED = (UnitStatus.PLANNED, UnitStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class UnitReport:
     notes: tuple[str, ...] = ()
     error: str | None = None
     degraded: str | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """True where it gave no answer, or none that was kept."""
+        return self.status in (UnitStatus.FAILED, UnitStatus.SKIPPED) or not self.status.is_over
 
     @property
     def answered(self) -> int:
@@ -79,11 +87,11 @@ def conclude(
 def _failure(units: Sequence[UnitReport], required: tuple[str, ...]) -> str | None:
     if not units:
         return "nothing was looked at: no module of this policy takes such a target"
-    if all(unit.status in (UnitStatus.FAILED, UnitStatus.SKIPPED) for unit in units):
+    if all(unit.is_lost for unit in units):
         return _first_error(units) or "nothing was looked at: every unit failed"
     for module in required:
         own = [unit for unit in units if unit.module == module]
-        if own and all(unit.status in (UnitStatus.FAILED, UnitStatus.SKIPPED) for unit in own):
+        if own and all(unit.is_lost for unit in own):
             return _first_error(own) or f"{module}: it failed everywhere"
         if not own and not any(unit.answered for unit in units):
             return _unreached(units, module)
@@ -101,6 +109,8 @@ def _first_error(units: Iterable[UnitReport]) -> str | None:
 
 def _warnings(units: Sequence[UnitReport]) -> Iterable[str]:
     errors = Counter(unit.error for unit in units if unit.error)
+    unfinished = Counter(f"{unit.module}: a unit did not end" for unit in units if not unit.status.is_over)
+    errors.update(unfinished)
     for error, times in errors.items():
         yield error if times == 1 else f"{error} ({times} units)"
     yield from dict.fromkeys(f"{unit.module}: {unit.degraded}" for unit in units if unit.degraded)

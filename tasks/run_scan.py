@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -12,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from footprint.admission import scope_of
+from footprint.errors import StoreUnavailable
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -29,13 +32,13 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     Raises `ScanStopped` where the scan is no longer this attempt's.
     """
     here = installation()
-    with here.store.write() as session:
-        unit_id, unit = begin_unit(session, scan.id, scan.attempt, module, batch)
+    begin = partial(begin_unit, scan_id=scan.id, attempt=scan.attempt, module=module, batch=batch)
+    unit_id, unit = here.store.keep(begin)
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
     settled = carry_out(unit, _circumstances(here, scan, unit_id))
-    with here.store.write() as session:
-        kept = settle_unit(session, scan.id, scan.attempt, unit_id, settled)
+    settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
+    kept = here.store.keep(settle)
     _tell(log, unit, settled, kept)
     if settled.status is UnitStatus.FAILED:
         return Failed(message=settled.error)
@@ -63,7 +66,8 @@ def _reporter(here: Installation, unit_id: int) -> Callable[[float], None]:
         if time.monotonic() - last < REPORT_SECONDS:
             return
         last = time.monotonic()
-        with here.store.write() as session:
+        # A percentage that is not written is no reason to end the tool.
+        with suppress(StoreUnavailable), here.store.write() as session:
             report_progress(session, unit_id, percent)
 
     return report

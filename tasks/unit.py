@@ -18,6 +18,7 @@ from footprint.policy import ScanPolicy
 from footprint.records import Coverage, Host, Network, Outcome, Record, Service, subject_of
 from footprint.scope import Scope
 from footprint.store.units import Settlement, Unit
+from footprint.text import clean
 from footprint.verdict import UnitStatus
 from tasks.catalogue import tool_named
 from tasks.inspection import powers, version_of
@@ -93,7 +94,8 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
         return account.settle(_status(account, error), unit.records, error)
     except Exception as crash:
         # A defect of ours must not take the scan with it: it becomes this unit's outcome, traceback and all.
-        account.stderr = "".join(traceback.format_exception(crash))[-8000:]
+        trace = "".join(traceback.format_exception(crash))[-8000:]
+        account.stderr = "\n".join(clean(line) for line in trace.splitlines())
         defect = ToolCrashed(f"{unit.module}: a defect in Pulsar: {type(crash).__name__}", hint="see the module's log")
         return account.settle(UnitStatus.FAILED, unit.records, defect)
 

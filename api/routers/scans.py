@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import Header, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.asking import ask_for_scan
-from api.given import Id, PrefectDep, ReaderDep, SettingsDep, StoreDep
+from api.given import DeskDep, Id, ReaderDep
 from api.paging import Page, PagingDep
 from api.reading import ReadingDep
 from api.routing import router
@@ -40,14 +39,12 @@ async def create_scan(
     asked: ScanRequest,
     request: Request,
     response: Response,
-    store: StoreDep,
-    prefect: PrefectDep,
-    settings: SettingsDep,
+    desk: DeskDep,
     reader: ReaderDep,
     key: KeyHeader = None,
 ) -> ScanOut:
     """Ask for a scan. It runs in the background: poll the address in `Location`."""
-    scan = await ask_for_scan(asked, key, store, prefect, settings)
+    scan = await desk.ask(asked, key)
     reader.forget()
     response.headers["Location"] = str(request.url_for("read_scan", scan_id=scan.id))
     return scan
@@ -58,7 +55,7 @@ async def list_scans(
     paging: PagingDep,
     reading: ReadingDep,
     status: Annotated[Status | None, Query()] = None,
-    target: Annotated[str | None, Query(max_length=255)] = None,
+    target: Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")] = None,
 ) -> Response:
     """Scans, newest first."""
 

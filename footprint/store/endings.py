@@ -12,13 +12,21 @@ from sqlalchemy.orm import Session
 from footprint.states import LIVE, Status
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.store.units import digest_of
-from footprint.verdict import UnitStatus, Verdict
+from footprint.verdict import UNFINISHED, UnitStatus, Verdict
 
 LEFT = "the scan ended before this unit did"
 
 
-def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at: datetime | None = None) -> bool:
-    """End a scan. False where it had ended before: a terminal status never changes."""
+def finish(
+    session: Session,
+    scan_id: UUID,
+    verdict: Verdict,
+    state: str,
+    *,
+    at: datetime | None = None,
+    attempt: int | None = None,
+) -> bool:
+    """End a scan. False where it had ended before, or belongs to another attempt: a terminal status never changes."""
     ended: dict[str, Any] = {
         "status": verdict.status,
         "state": state,
@@ -29,7 +37,8 @@ def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at:
     }
     if verdict.status is Status.SUCCESS:
         ended["progress"] = 100
-    changed = session.execute(update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE)).values(**ended))
+    own = update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE))
+    changed = session.execute((own if attempt is None else own.where(Scan.attempt == attempt)).values(**ended))
     if not cast("CursorResult[Any]", changed).rowcount:
         return False
     _close_units(session, scan_id)
@@ -39,9 +48,7 @@ def finish(session: Session, scan_id: UUID, verdict: Verdict, state: str, *, at:
 
 
 def _close_units(session: Session, scan_id: UUID) -> None:
-    unfinished = select(ModuleRun).where(
-        ModuleRun.scan_id == scan_id, ModuleRun.status.in_((UnitStatus.PLANNED, UnitStatus.RUNNING))
-    )
+    unfinished = select(ModuleRun).where(ModuleRun.scan_id == scan_id, ModuleRun.status.in_(UNFINISHED))
     for run in session.scalars(unfinished):
         run.status = UnitStatus.FAILED if run.started_at else UnitStatus.SKIPPED
         run.error_code, run.error, run.finished_at = "scan_ended", LEFT, now()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -15,12 +16,27 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from footprint.errors import StoreNotMigrated, StoreUnavailable
 
-BUSY_SECONDS = 30
+BUSY_SECONDS = 10
 """How long a writer waits for another before it gives up."""
+PATIENCE_SECONDS = 300
+"""How long a scan goes on trying to keep what it found: a database may be restarted under it."""
+RETRY_SECONDS = 1.0
+POSTGRES_LIMITS = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": f"-c lock_timeout={BUSY_SECONDS * 1000}",
+}
+"""So that a database that has gone silent is noticed; in seconds, but for the milliseconds of the first time-out."""
+
+T = TypeVar("T")
 
 
 class Store:
@@ -42,6 +58,18 @@ class Store:
         with _translated(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def keep(self, change: Callable[[Session], T]) -> T:
+        """Write, and go on trying while the store is away, up to `PATIENCE_SECONDS`. Raises `StoreUnavailable` then."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with self.write() as session:
+                    return change(session)
+            except StoreUnavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
@@ -53,6 +81,8 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StoreUnavailable("the store does not answer", hint=str(error.orig).splitlines()[0][:200]) from error
+    except PoolTimeout as error:
+        raise StoreUnavailable("the store is busy: all its connections are in use") from error
 
 
 def open_store(url: str) -> Store:
@@ -71,8 +101,18 @@ def open_store(url: str) -> Store:
 def connect(url: str) -> Store:
     """Make the engine of a store, whatever state it is in."""
     if make_url(url).get_backend_name() != "sqlite":
-        return Store(create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20))
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=20)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            pool_timeout=BUSY_SECONDS,
+            connect_args=POSTGRES_LIMITS,
+        )
+        return Store(engine)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=20, pool_timeout=BUSY_SECONDS
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Store(engine)

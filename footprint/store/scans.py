@@ -16,22 +16,27 @@ from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
 from footprint.store.packing import record_of
-from footprint.store.tables import Asset, AssetRoot, Scan, now
+from footprint.store.tables import Asset, AssetRoot, ModuleRun, Scan, now
 from footprint.store.upsert import upsert
+from footprint.verdict import UNFINISHED
 
-LEASE = timedelta(seconds=30)
-"""How long a running scan may be silent before it counts as lost."""
+LEASE = timedelta(seconds=60)
+"""How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a flow needs to carry a scan out. `attempt` is its fencing token."""
+    """What a flow needs to carry a scan out. `attempt` is its fencing token.
+
+    `batches` are the last numbers that an earlier attempt gave out, by module.
+    """
 
     id: UUID
     asset_id: UUID
     target: DomainName | Host | Network
     policy: ScanPolicy
     attempt: int
+    batches: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +124,22 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.attempt += 1
     scan.started_at = scan.started_at or now()
     scan.lease_until = now() + LEASE
+    if scan.attempt > 1:
+        # What an earlier attempt left unfinished is begun anew; what it finished stays.
+        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, ModuleRun.status.in_(UNFINISHED)))
     return Begun(
         id=scan.id,
         asset_id=scan.asset_id,
         target=record_of(scan.target_kind, scan.target),
         policy=ScanPolicy.model_validate(scan.policy),
         attempt=scan.attempt,
+        batches=_batches_of(session, scan.id),
     )
+
+
+def _batches_of(session: Session, scan_id: UUID) -> dict[str, int]:
+    numbered = select(ModuleRun.module, func.max(ModuleRun.batch)).where(ModuleRun.scan_id == scan_id)
+    return {module: batch for module, batch in session.execute(numbered.group_by(ModuleRun.module))}  # noqa: C416
 
 
 def scan_of_task(session: Session, task_id: UUID) -> UUID | None:

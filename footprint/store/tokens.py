@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from footprint.secret_files import write_secret
 from footprint.store.engine import Store
 from footprint.store.tables import Token, now
 
@@ -37,8 +37,7 @@ def valid_digests(session: Session) -> frozenset[str]:
 def ensure_home_token(store: Store, home: Path) -> tuple[str, bool]:
     """Find or make this home's own token; True says it was made just now. Only the owner may read the file."""
     path = home / TOKEN_FILE
-    if path.exists():
-        token = path.read_text().strip()
+    if path.exists() and (token := path.read_text().strip()):
         with store.write() as session:
             if digest_of(token) not in valid_digests(session):
                 session.add(Token(name="home", digest=digest_of(token), scopes=["admin"]))
@@ -47,10 +46,3 @@ def ensure_home_token(store: Store, home: Path) -> tuple[str, bool]:
         token = issue_token(session, "home")
         write_secret(path, token)
     return token, True
-
-
-def write_secret(path: Path, secret: str) -> None:
-    """Write a file that only its owner can read, from its first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")

@@ -102,6 +102,18 @@ def settle_unit(session: Session, scan_id: UUID, attempt: int, unit_id: int, set
     return kept
 
 
+def lose_unit(session: Session, scan_id: UUID, attempt: int, unit_id: int) -> bool:
+    """Write down that a unit ended without its result being kept. False where it was; raises `ScanStopped`."""
+    hold(session, scan_id, attempt)
+    run = session.get_one(ModuleRun, unit_id)
+    if UnitStatus(run.status).is_over:
+        return False
+    run.status, run.finished_at = UnitStatus.FAILED, now()
+    run.error_code, run.error = "unit_lost", f"{run.module}: its result could not be kept"
+    run.hint = "the log of its task run says why"
+    return True
+
+
 def _save_coverage(session: Session, unit_id: int, coverage: Iterable[Coverage]) -> None:
     rows = {
         entry.subject: {

@@ -129,6 +129,11 @@ def test_bodies_and_addresses_that_are_too_long(client: TestClient) -> None:
     assert client.get("/api/scans/", params={"target": "x" * 5000}).status_code == 414
 
 
+def test_a_length_that_is_no_length(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "9" * 5000}
+    assert client.post("/api/scans/", content=b"{}", headers=headers).status_code == 413
+
+
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256])
 def test_keys_that_are_none(client: TestClient, key: str) -> None:
     assert client.post("/api/scans/", json=GOOD, headers={"Idempotency-Key": key.encode()}).status_code == 422
@@ -157,6 +162,7 @@ def test_parts_of_what_is_not_there(client: TestClient, noun: str, part: str) ->
         ({"page_size": "0"}, 422),
         ({"page_size": "101"}, 422),
         ({"status": "UNKNOWN"}, 422),
+        ({"target": "\x00"}, 422),
         ({"page": "2"}, 404),
         ({"page_size": "100"}, 200),
         ({"status": "FAILURE"}, 200),

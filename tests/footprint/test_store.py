@@ -12,14 +12,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 
 from footprint.admission import NewScan
 from footprint.errors import Conflict, NotFound, ScanStopped, StoreNotMigrated, StoreUnavailable
 from footprint.policy import PRESETS
 from footprint.records import Coverage, DomainName, Finding, Host, Outcome, Service, Severity
 from footprint.states import Status
-from footprint.store import Store, ensure_home_token, migrate, open_store
+from footprint.store import Store, engine, ensure_home_token, migrate, open_store
 from footprint.store.endings import finish
 from footprint.store.scans import (
     Begun,
@@ -38,6 +39,7 @@ from footprint.store.units import (
     Settlement,
     Unit,
     begin_unit,
+    lose_unit,
     plan_unit,
     report_progress,
     reports_of,
@@ -228,6 +230,54 @@ def test_a_second_attempt_fences_the_first(store: Store) -> None:
         keep_alive(session, first.id, first.attempt, 1, [])
     with store.write() as session, pytest.raises(Conflict):
         begin(session, first.id, uuid4())
+    with store.write() as session:
+        late = Verdict(Status.FAILURE, error="the first attempt's own")
+        assert not finish(session, first.id, late, "Failed", attempt=first.attempt)
+        assert finish(session, first.id, Verdict(Status.SUCCESS), "Completed", attempt=second.attempt)
+
+
+def test_a_second_attempt_begins_anew_what_the_first_left_and_keeps_what_it_finished(store: Store) -> None:
+    first = _begun(store)
+    _settled(store, first, 1, Settlement(UnitStatus.DONE, records=(Service("127.0.0.1", 22),)))
+    with store.write() as session:
+        plan_unit(session, first.id, first.attempt, Unit("nmap", 2, 0, ()))
+    with store.write() as session:
+        task = scan_by_id(session, first.id).task_id
+        assert task is not None
+        second = begin(session, first.id, task)
+        assert second.batches == {"nmap": 1}
+        plan_unit(session, second.id, second.attempt, Unit("nmap", 2, 0, ()))
+        assert [report.status for report in reports_of(session, first.id)] == [UnitStatus.DONE, UnitStatus.PLANNED]
+
+
+def test_a_unit_whose_result_was_not_kept_says_so(store: Store) -> None:
+    scan = _begun(store)
+    done = _settled(store, scan, 1, Settlement(UnitStatus.DONE))
+    with store.write() as session:
+        broken = plan_unit(session, scan.id, scan.attempt, Unit("nmap", 2, 0, ()))
+        assert lose_unit(session, scan.id, scan.attempt, broken)
+        assert not lose_unit(session, scan.id, scan.attempt, done)
+    with store.read() as session:
+        reports = reports_of(session, scan.id)
+    assert [report.status for report in reports] == [UnitStatus.DONE, UnitStatus.FAILED]
+    assert "could not be kept" in (reports[1].error or "")
+
+
+def test_what_a_scan_found_is_kept_when_the_store_comes_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "RETRY_SECONDS", 0.01)
+    tries = []
+
+    def change(session: Session) -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("SELECT 1", {}, Exception("the database is locked"))
+        return len(tries)
+
+    assert store.keep(change) == 3
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0)
+    tries.clear()
+    with pytest.raises(StoreUnavailable, match="locked"):
+        store.keep(change)
 
 
 def test_a_unit_is_kept_whole_or_not_at_all(store: Store) -> None:

@@ -60,3 +60,10 @@ def test_what_was_left_out_or_cut_short_is_said() -> None:
 def test_a_lesser_way_is_said_once() -> None:
     lesser = UnitReport("nmap", 1, UnitStatus.DONE, degraded="connect scan instead of SYN scan: no raw sockets")
     assert conclude([lesser, lesser], []).warnings == ("nmap: connect scan instead of SYN scan: no raw sockets",)
+
+
+def test_a_unit_that_never_ended_is_no_success() -> None:
+    left = UnitReport("nmap", 2, UnitStatus.RUNNING)
+    assert conclude([left], ["nmap"]).status is Status.FAILURE
+    verdict = conclude([DONE, left], ["nmap"])
+    assert (verdict.status, verdict.warnings) == (Status.SUCCESS, ("nmap: a unit did not end",))

@@ -13,9 +13,11 @@ from uuid import uuid4
 
 import pytest
 
+from footprint.errors import InstallationError
+from tasks import runner
 from tasks.runner import OUTPUT_CAP, Containment, Limits, _run, containment, run
-from tasks.tool import Command, Ending
-from tests.processes import marked, wait_until_gone, wait_until_there
+from tasks.tool import Command, Ending, Output
+from tests.processes import wait_until_gone, wait_until_there
 
 STUBBORN = """
 trap '' TERM INT HUP
@@ -152,6 +154,14 @@ def test_nothing_survives_a_kill_of_the_process_that_started_it(tmp_path: Path, 
     assert left == set()
 
 
-def test_the_best_containment_that_works_is_chosen() -> None:
-    assert containment() in Containment
-    assert marked(uuid4()) == set()
+def test_the_best_containment_that_works_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    works = {Containment.UNSHARE, Containment.PARENT_DEATH}
+
+    def trial(command: Command, limits: Limits, contained: Containment, watch: object) -> Output:
+        return Output("", returncode=0 if contained in works else 1)
+
+    monkeypatch.setattr(runner, "_run", trial)
+    assert containment.__wrapped__() is Containment.UNSHARE
+    works.clear()
+    with pytest.raises(InstallationError, match="bubblewrap"):
+        containment.__wrapped__()

@@ -1,0 +1,150 @@
+"""A scan's units when something breaks that should not: nothing is lost in silence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows import conduct
+from flows.conduct import Conductor
+from footprint.admission import admit
+from footprint.errors import StoreUnavailable
+from footprint.records import Service
+from footprint.settings import Settings
+from footprint.store import migrate, open_store
+from footprint.store.scans import Begun, begin, insert_scan
+from footprint.store.units import Settlement, begin_unit, settle_unit
+from footprint.store.views import scan_by_id, services_of_scan
+from footprint.verdict import UnitStatus
+from tasks.installation import Installation
+
+
+class Future:
+    """A task run that has ended when it is asked for."""
+
+    def __init__(self, state: State | None) -> None:
+        self.state = state
+
+    def add_done_callback(self, done: object) -> None:
+        """At once."""
+        done(self)  # type: ignore[operator]
+
+    def wait(self, timeout: float) -> None:
+        """It has ended."""
+
+
+class Task:
+    """Stands in for `run_scan`: carries a unit out at once, in a way that the test chooses."""
+
+    def __init__(self, here: Installation) -> None:
+        self._here = here
+        self.breaks = 0
+
+    def submit(self, scan: Begun, module: str, batch: int) -> Future:
+        """Find one open port, unless it breaks."""
+        with self._here.store.write() as session:
+            unit_id, _ = begin_unit(session, scan.id, scan.attempt, module, batch)
+        if self.breaks:
+            self.breaks -= 1
+            return Future(None)
+        with self._here.store.write() as session:
+            found = Settlement(UnitStatus.DONE, records=(Service("127.0.0.1", 22),))
+            settle_unit(session, scan.id, scan.attempt, unit_id, found)
+        return Future(Completed())
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An installation of its own, and a Prefect that takes no artifacts and no logs."""
+    settings = Settings(home=tmp_path, scope_allow=("127.0.0.0/8",))  # type: ignore[arg-type]
+    migrate(settings.store_url)
+    store = open_store(settings.store_url)
+    made = Installation(settings, store)
+    monkeypatch.setattr(conduct, "installation", cache(lambda: made))
+    monkeypatch.setattr(conduct, "get_run_logger", lambda: logging.getLogger("tests"))
+    monkeypatch.setattr(conduct, "publish_report", lambda *of: None)
+    yield made
+    store.close()
+
+
+@pytest.fixture
+def task(here: Installation, monkeypatch: pytest.MonkeyPatch) -> Task:
+    """What stands in for `run_scan`."""
+    made = Task(here)
+    monkeypatch.setattr(conduct, "run_scan", made)
+    return made
+
+
+@pytest.fixture
+def scan(here: Installation) -> Begun:
+    """A scan that has begun."""
+    with here.store.write() as session:
+        asked = admit(here.settings, target="127.0.0.1", policy="network_sweep", comment="", origin="api")
+        return begin(session, insert_scan(session, asked)[0].id, uuid4())
+
+
+def _play(scan: Begun) -> State:
+    with Conductor(scan) as conductor:
+        conductor.play()
+        return conductor.conclude()
+
+
+def test_an_undisturbed_scan_ends_well(here: Installation, task: Task, scan: Begun) -> None:
+    assert _play(scan).is_completed()
+    with here.store.read() as session:
+        assert services_of_scan(session, scan.id, 0, 10)[1] == 1
+        assert scan_by_id(session, scan.id).modules[0]["done"] == 2
+
+
+def test_a_unit_whose_task_breaks_is_no_success(here: Installation, task: Task, scan: Begun) -> None:
+    task.breaks = 1
+    assert _play(scan).is_failed()
+    with here.store.read() as session:
+        row = scan_by_id(session, scan.id)
+    assert row.status == "FAILURE"
+    assert "its result could not be kept" in (row.error or "")
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_end_the_scan(
+    here: Installation, task: Task, scan: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = conduct.keep_alive, iter([True, True])
+
+    def sometimes(*given: object) -> None:
+        if next(failures, False):
+            raise StoreUnavailable("the store does not answer")
+        real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(conduct, "keep_alive", sometimes)
+    assert _play(scan).is_completed()
+
+
+def test_a_second_attempt_carries_on_and_the_first_can_no_longer_end_it(
+    here: Installation, task: Task, scan: Begun
+) -> None:
+    first = Conductor(scan)
+    with here.store.write() as session:
+        task_id = scan_by_id(session, scan.id).task_id
+        assert task_id is not None
+        second = begin(session, scan.id, task_id)
+    with pytest.raises(RuntimeError, match="late"), first:
+        raise RuntimeError("late")
+    with here.store.read() as session:
+        assert scan_by_id(session, scan.id).status == "STARTED"
+    assert _play(second).is_completed()
+
+
+def test_a_defect_ends_the_scan_aloud_and_leaves_no_directory(here: Installation, scan: Begun) -> None:
+    with pytest.raises(ZeroDivisionError), Conductor(scan):
+        raise ZeroDivisionError
+    with here.store.read() as session:
+        row = scan_by_id(session, scan.id)
+    assert (row.status, row.error) == ("FAILURE", "a defect in Pulsar: ZeroDivisionError")
+    assert not list(here.settings.work_dir.iterdir())
