@@ -16,7 +16,9 @@ from footprint.store.tokens import digest_of, valid_digests
 REMEMBERED_SECONDS = 5.0
 """How long a revoked or expired token may still be taken."""
 
-scheme = APIKeyHeader(name="Authorization", description="`Token …`: what `pulsar token` prints.", auto_error=False)
+scheme = APIKeyHeader(
+    name="Authorization", description="The word `Token`, a space, and what `pulsar token` prints.", auto_error=False
+)
 
 
 class Keys:
@@ -48,5 +50,7 @@ async def authorized(request: Request, header: Annotated[str | None, Depends(sch
     keys: Keys = request.app.state.keys
     if not await keys.admit(header):
         raise HTTPException(
-            401, "a valid token is needed: `Authorization: Token …`", headers={"WWW-Authenticate": "Token"}
+            401,
+            "a valid token is needed: `Authorization: Token …`, with what `pulsar token` prints",
+            headers={"WWW-Authenticate": "Token"},
         )

@@ -31,6 +31,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.blueprint import SET_DIRECTORY
 from deployments.nursery import Nursery, NurseryLost, Offspring, signal_group
+from deployments.processes import listening_ports
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -165,8 +166,8 @@ class ForkStarter:
         except RuntimeError:
             # No listener on loopback could be had: a cancel is then a mere SIGTERM, as with Prefect's own starter.
             return self._env | own
-        # A scan of this very machine would find the port, and wait for minutes until it says what it is.
-        own["PULSAR_OWN_PORTS"] = str(port)
+        # A scan of this very machine would find these, and wait for minutes until they say what they are.
+        own["PULSAR_OWN_PORTS"] = ",".join(map(str, listening_ports()))
         return self._env | own | {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
 
     async def _run_hooks(self, kind: str, flow_run: FlowRun, state: State) -> None:

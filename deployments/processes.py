@@ -21,6 +21,8 @@ LARGEST_LOG = 10_000_000
 """Bytes; a log larger than this is put aside when its process is started."""
 LOOK_SECONDS = 0.1
 SAID_LINES = 5
+LISTENING = "0A"
+"""A socket's state in /proc/net/tcp."""
 
 
 class Process:
@@ -115,6 +117,21 @@ def trouble_listening(host: str, port: int) -> OSError | None:
     except OSError as trouble:
         return trouble
     return None
+
+
+def listening_ports() -> list[int]:
+    """The TCP ports that this very process listens on (proc(5), /proc/net/tcp)."""
+    own = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            own.add(str(entry.readlink()))
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/self/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == LISTENING and f"socket:[{inode}]" in own:
+                ports.add(int(local.rpartition(":")[2], 16))
+    return sorted(ports)
 
 
 def free_port(host: str) -> int:

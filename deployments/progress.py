@@ -116,7 +116,7 @@ def at_work(scan: Scan) -> str:
     if scan.is_over:
         return scan.status.value
     busy = [_part(run) for run in scan.modules if run.running]
-    return "; ".join(busy) if busy else IDLE.get(scan.status, "between two steps")
+    return "; ".join(busy) if busy else IDLE.get(scan.status, "preparing the next step")
 
 
 def _part(run: ModuleRun) -> str:

@@ -13,6 +13,7 @@ from deployments.answers import Scan
 from deployments.client import Api, patiently
 from deployments.home import find_api, is_claimed, token_of
 from deployments.progress import watching
+from footprint.admission import admit
 from footprint.errors import RequestError, TransientError
 from footprint.settings import Settings
 
@@ -43,6 +44,9 @@ def carry_out(settings: Settings, wish: Wish, *, json: bool) -> Scan:
     """Ask for a scan, follow it to its end, print what was found. Without a platform, one is started and stopped."""
     with ExitStack() as stack:
         running = find_api(settings) or _started_by_another(settings)
+        if running is None:
+            # What the platform would refuse is refused before it is started.
+            admit(settings, target=wish.target, policy=wish.policy, comment=wish.comment, origin="api")
         api = stack.enter_context(running or _embedded(settings, stack))
         asked = _ask(api, wish)
         ended = _follow(api, asked, embedded=running is None)

@@ -123,7 +123,8 @@ def results(scan: Scan, services: Sequence[Service], names: Sequence[Name], host
     if services:
         console.print(_services(services), "")
     else:
-        console.print("No open port was found in what was looked at.")
+        has_looked = any(run.name != "dns" and run.done + run.partial for run in scan.modules)
+        console.print("No open port was found in what was looked at." if has_looked else "No port was looked at.")
     _warnings(console, scan)
     say(verdict(scan))
 

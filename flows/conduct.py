@@ -40,7 +40,7 @@ TICK_SECONDS = 1.0
 """How often the lease is renewed and the progress published, at least."""
 
 
-def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str | None, policy: str, comment: str) -> Begun:
+def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str) -> Begun:
     """Take up the scan of this run; one that was started from Prefect gets its row here.
 
     Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
@@ -49,7 +49,7 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str | None, polic
     here = installation()
     with here.store.write() as session:
         if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
-            if target is None:
+            if not target:
                 raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
             new = admit(here.settings, target=target, policy=policy, comment=comment, origin="prefect", task_id=task_id)
             scan_id = insert_scan(session, new)[0].id
@@ -66,7 +66,7 @@ class Conductor:
         self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
         self._running: dict[PrefectFuture[Any], tuple[int, Unit]] = {}
         self._cut_short: str | None = None
-        self._shown = ProgressReport()
+        self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
         tools = [tool_named(name) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)

@@ -21,6 +21,7 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
+from footprint.records import subject_of
 from footprint.store import Store
 from footprint.store.scans import Begun
 from footprint.store.views import services_of_scan
@@ -40,7 +41,8 @@ class ProgressReport:
     It is written from a thread of its own: a Prefect that does not answer must not hold the scan up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scan_id: UUID) -> None:
+        self._key = key_of("progress", scan_id)
         self._id: UUID | None = None
         self._due = time.monotonic() + PROGRESS_SECONDS
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="progress")
@@ -75,11 +77,16 @@ class ProgressReport:
     def _write(self, progress: float, at_work: str) -> None:
         with told_if_away():
             if self._id is None:
-                made = create_progress_artifact(progress, key="progress", description=at_work)
+                made = create_progress_artifact(progress, key=self._key, description=at_work)
                 assert isinstance(made, UUID)
                 self._id = made
             else:
                 update_progress_artifact(self._id, progress=progress, description=at_work)
+
+
+def key_of(what: str, scan_id: UUID) -> str:
+    """The key of one scan's artifact: Prefect shows all artifacts of one key as versions of the same thing."""
+    return f"{what}-{str(scan_id)[:8]}"
 
 
 @contextmanager
@@ -107,11 +114,16 @@ def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
     ]
     shown = f"{len(rows)} of {total}" if total > len(rows) else str(total)
     with told_if_away():
-        create_table_artifact(rows, key="services", description=f"{shown} services found by scan {scan.id}")
-    lines = [f"# {verdict.status}", "", *([verdict.error, ""] if verdict.error else [])]
+        create_table_artifact(
+            rows, key=key_of("services", scan.id), description=f"{shown} services found by scan {scan.id}"
+        )
+    asked = f"{subject_of(scan.target)}, policy {scan.policy.name}: {total} services"
+    lines = [f"# {verdict.status}", "", asked, "", *([verdict.error, ""] if verdict.error else [])]
     lines += ["## Warnings", "", fenced("\n".join(verdict.warnings))] if verdict.warnings else []
     with told_if_away():
-        create_markdown_artifact("\n".join(lines), key="verdict", description=f"How scan {scan.id} ended")
+        create_markdown_artifact(
+            "\n".join(lines), key=key_of("verdict", scan.id), description=f"How scan {scan.id} ended"
+        )
 
 
 def fenced(text: str) -> str:

@@ -22,18 +22,18 @@ UNITS_AT_ONCE = 64
     persist_result=False,
 )
 def dispatch_scan(
-    scan_id: UUID | None = None,
-    target: str | None = None,
+    target: str = "",
     policy: str = DEFAULT_POLICY,
     comment: str = "",
+    scan_id: UUID | None = None,
 ) -> State:
     """Scan one target: spawn a task for each unit of work, as long as there is any, and judge what came of it.
 
     Args:
-        scan_id: Leave this empty: the API gives it, for a scan that is written down already.
         target: What to scan: a domain (example.com), an address, or a network (198.51.100.0/24).
         policy: How: passive, quick, full_discovery, stealth or network_sweep.
         comment: A remark that is kept with the scan.
+        scan_id: Leave this empty: the API gives it, for a scan that is written down already.
     """
     scan = begin_scan(UUID(flow_run.id), scan_id, target=target, policy=policy, comment=comment)
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)

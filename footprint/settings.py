@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         default=(), description="Name servers to ask, `address` or `address:port`; the system's else."
     )
     own_ports: Annotated[tuple[int, ...], NoDecode] = Field(
-        default=(), description="Ports of loopback that a worker opened for this scan: not looked at. Set by workers."
+        default=(), description="Ports of loopback that the worker itself listens on: not looked at. Set by workers."
     )
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")

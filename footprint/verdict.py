@@ -78,13 +78,13 @@ def conclude(
     (the scan's time limit, say); `left_out` says what was found and not touched, and by which rule.
     """
     warnings = (*_warnings(units), *_capped(left_out, "records were left out"), *([cut_short] if cut_short else []))
-    error = _failure(units, tuple(required))
+    error = _failure(units, tuple(required), left_out)
     if error:
         return Verdict(Status.FAILURE, tuple(text for text in warnings if text != error), error)
     return Verdict(Status.SUCCESS, warnings)
 
 
-def _failure(units: Sequence[UnitReport], required: tuple[str, ...]) -> str | None:
+def _failure(units: Sequence[UnitReport], required: tuple[str, ...], left_out: Sequence[str]) -> str | None:
     if not units:
         return "nothing was looked at: no module of this policy takes such a target"
     if all(unit.is_lost for unit in units):
@@ -93,14 +93,14 @@ def _failure(units: Sequence[UnitReport], required: tuple[str, ...]) -> str | No
         own = [unit for unit in units if unit.module == module]
         if own and all(unit.is_lost for unit in own):
             return _first_error(own) or f"{module}: it failed everywhere"
-        if not own and not any(unit.answered for unit in units):
-            return _unreached(units, module)
+        if not own:
+            return _unreached(units, module, left_out)
     return None
 
 
-def _unreached(units: Sequence[UnitReport], module: str) -> str:
-    why = next((note for unit in units for note in unit.notes), "no target answered")
-    return f"{module} had nothing to look at: {why}"
+def _unreached(units: Sequence[UnitReport], module: str, left_out: Sequence[str]) -> str:
+    notes = (note for unit in units for note in unit.notes)
+    return f"{module} had nothing to look at: {next(iter(left_out), None) or next(notes, 'no address was found')}"
 
 
 def _first_error(units: Iterable[UnitReport]) -> str | None:

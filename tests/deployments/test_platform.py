@@ -23,7 +23,7 @@ import pytest
 from deployments.blueprint import SET_DIRECTORY, Blueprint
 from deployments.platform import Platform, _deaf, _secret
 from deployments.prefect_server import PrefectServer, fingerprint
-from deployments.processes import Process, end_strays, trouble_listening, until
+from deployments.processes import Process, end_strays, listening_ports, trouble_listening, until
 from footprint.errors import PlatformError
 from footprint.settings import Settings
 
@@ -404,3 +404,14 @@ def _is_worker(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return b"deployments.worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False
+
+
+def test_a_process_knows_the_ports_it_listens_on() -> None:
+    with socket.socket() as listening, socket.socket() as bound:
+        listening.bind(("127.0.0.1", 0))
+        bound.bind(("127.0.0.1", 0))
+        assert listening.getsockname()[1] not in listening_ports()
+        listening.listen()
+        found = listening_ports()
+        assert listening.getsockname()[1] in found
+        assert bound.getsockname()[1] not in found

@@ -51,6 +51,7 @@ def stage(server: StandIn, no_platform: Path, monkeypatch: pytest.MonkeyPatch) -
     stage = Stage(server, no_platform)
     monkeypatch.setattr("deployments.platform.Platform", stage)
     monkeypatch.setattr("deployments.scanning.LOOK_SECONDS", 0.02)
+    monkeypatch.setenv("PULSAR_SCOPE_ALLOW", "127.0.0.0/8")
     return stage
 
 
@@ -83,7 +84,14 @@ def test_a_domain_scan_prints_the_names(server: StandIn) -> None:
     out = pulsar("scan", "example.test").stdout
     assert [line.split("  ")[0] for line in lines_with(out, "example.test")] == ["web.example.test", "www.example.test"]
     assert "127.0.0.9, 127.0.0.10" in out
-    assert "No open port was found" in out
+    assert "No port was looked at." in out
+
+
+def test_nothing_open_is_told_apart_from_nothing_looked_at(server: StandIn) -> None:
+    server.rows |= {"services": [], "domains": []}
+    (run,) = nmap_at(100)["modules"]
+    server.story = [scan("SUCCESS", 100, modules=[run | {"done": 1, "running": 0}])]
+    assert "No open port was found" in pulsar("scan", "127.0.0.1").stdout
 
 
 def test_progress_goes_beside_the_results(server: StandIn) -> None:
@@ -192,6 +200,12 @@ def test_a_scan_without_a_platform_starts_one_and_stops_it(stage: Stage, story: 
     assert stage.noted == ["started", f"stopped after {len(stage.server.asked)} requests"]
 
 
+@pytest.mark.parametrize("wish", [["8.8.8.8", "--policy", "nonsense"], ["not a host!"], ["10.0.0.1"]])
+def test_what_would_be_refused_starts_no_platform(stage: Stage, wish: list[str]) -> None:
+    assert pulsar("scan", *wish).exit_code == 2
+    assert stage.noted == []
+
+
 def test_the_platform_of_a_scan_waits_for_the_scans_of_others(stage: Stage) -> None:
     later = scan("STARTED", 5, created_at="2026-03-01T10:00:30Z")
     earlier = scan("PENDING", 0, created_at="2026-03-01T09:00:00Z")
@@ -261,7 +275,7 @@ def test_a_terminal_gets_a_live_bar(server: StandIn) -> None:
     [
         (nmap_at(41), "nmap 2 of 8 units, 41 %"),
         (nmap_at(41, units=1, done=0, failed=0, detail="versions"), "nmap 41 % (versions)"),
-        (nmap_at(41, running=0), "between two steps"),
+        (nmap_at(41, running=0), "preparing the next step"),
         (scan("RETRY"), "waiting for another try"),
     ],
 )

@@ -131,10 +131,13 @@ def test_a_scans_progress_and_findings_are_to_be_seen_in_prefect(platform: Runni
         scan = platform.finish(platform.ask("127.0.75.7"))
     platform.await_state(scan["task_id"], "COMPLETED")
     wanted = {"artifacts": {"flow_run_id": {"any_": [scan["task_id"]]}}}
-    found = {made["key"]: made for made in platform.prefect.post("/artifacts/filter", json=wanted).json()}
+    found = {
+        made["key"].partition("-")[0]: made for made in platform.prefect.post("/artifacts/filter", json=wanted).json()
+    }
     assert float(found["progress"]["data"]) == 100
     assert "OpenSSH" in str(found["services"]["data"])
-    assert found["verdict"]["data"].startswith("# SUCCESS")
+    assert found["verdict"]["data"].startswith("# SUCCESS\n\n127.0.75.7, policy quick: 2 services")
+    assert found["services"]["key"] == f"services-{scan['id'][:8]}"
 
 
 def test_a_second_worker_on_the_pool_shares_the_scans(platform: Running) -> None:

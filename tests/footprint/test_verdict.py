@@ -31,6 +31,14 @@ def test_a_required_module_that_failed_everywhere_is_a_failure() -> None:
     assert conclude([names, FAILED], ["dns"]).status is Status.SUCCESS
 
 
+def test_a_required_module_that_had_nothing_to_look_at_is_a_failure_that_says_why() -> None:
+    names = UnitReport("dns", 1, UnitStatus.DONE, {Outcome.ANSWERED: 1})
+    refused = conclude([names], ["nmap"], left_out=["10.1.2.3: not touched: private use"])
+    assert refused.error == "nmap had nothing to look at: 10.1.2.3: not touched: private use"
+    assert conclude([names], ["nmap"]).error == "nmap had nothing to look at: no address was found"
+    assert conclude([names], ["dns"]).status is Status.SUCCESS
+
+
 def test_everything_failed_is_a_failure_whatever_is_required() -> None:
     assert conclude([FAILED], []).status is Status.FAILURE
 
