@@ -12,14 +12,13 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from footprint.errors import Conflict, InstallationError, InvalidRequest, NotFound, PulsarError, TransientError
+from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, TransientError
 
 log = logging.getLogger("pulsar.api")
 
 STATUS_OF: tuple[tuple[type[PulsarError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
-    (InvalidRequest, 400),
     (TransientError, 503),
     (InstallationError, 503),
     (PulsarError, 422),

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from deployments.answers import Answer, HostFound, Module, Name, Policy, Scan, Scans, Service
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
-from footprint.settings import LOOPBACK_HOSTS
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0

@@ -5,13 +5,11 @@ PulsarError
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
-│   ├── InvalidRequest      malformed or of the wrong shape
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
 │   ├── ToolMissing
 │   ├── ToolTooOld
-│   ├── NotPrivileged
 │   ├── StoreNotMigrated
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
@@ -67,10 +65,6 @@ class InvalidPolicy(RequestError):
     code = "invalid_policy"
 
 
-class InvalidRequest(RequestError):
-    code = "invalid_request"
-
-
 class NotFound(RequestError):
     code = "not_found"
 
@@ -91,10 +85,6 @@ class ToolMissing(InstallationError):
 
 class ToolTooOld(InstallationError):
     code = "tool_too_old"
-
-
-class NotPrivileged(InstallationError):
-    code = "not_privileged"
 
 
 class StoreNotMigrated(InstallationError):

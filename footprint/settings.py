@@ -9,8 +9,6 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-
 
 class Settings(BaseSettings):
     """The installation's knobs. Lists are separated by commas; times are in seconds."""
@@ -62,12 +60,6 @@ class Settings(BaseSettings):
             if url.startswith(plain):
                 return "postgresql+psycopg://" + url.removeprefix(plain)
         return url
-
-    @property
-    def base_url(self) -> str:
-        """Where the API of this home is reached."""
-        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
-        return (self.api_url or f"http://{host}:{self.api_port}").rstrip("/")
 
     @property
     def work_dir(self) -> Path:

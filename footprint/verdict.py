@@ -50,11 +50,6 @@ class UnitReport:
         """True where it gave no answer, or none that was kept."""
         return self.status in (UnitStatus.FAILED, UnitStatus.SKIPPED) or not self.status.is_over
 
-    @property
-    def answered(self) -> int:
-        """How many targets answered."""
-        return self.coverage.get(Outcome.ANSWERED, 0) + self.coverage.get(Outcome.SAMPLED, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -144,7 +144,7 @@ class Tool:
     progress: Callable[[str], float | None] | None = None
     """The last percentage (0-100) that a piece of the tool's output tells of, or None."""
     degrade: Callable[[Any, Powers], tuple[Any, Degradation | None]] | None = None
-    """Options that these powers allow, and what was given up for it. Raises `NotPrivileged` where nothing is left."""
+    """Options that these powers allow, and what was given up for it."""
     exclude_flag: str | None = None
     """The option by which the tool takes a file of networks that it must not touch."""
     probe: Callable[[Batch, Any, Asking], Iterator[Found]] | None = None

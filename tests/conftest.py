@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
+from deployments import processes
 from footprint.store import Store, migrate, open_store
 
 os.environ["DO_NOT_TRACK"] = "1"
@@ -24,9 +24,7 @@ POSTGRES_USER = "nobody"
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return processes.free_port("127.0.0.1")
 
 
 def _postgres_binaries() -> Path | None:
