@@ -80,7 +80,7 @@ def test_silence_is_the_time_in_which_a_lease_did_not_change(clock: list[float])
 
 
 def test_a_sleep_of_ones_own_is_not_the_silence_of_others(clock: list[float]) -> None:
-    silence, scan = Silence(), _live(lease=timedelta(0))
+    silence, scan = Silence(), _live(lease=timedelta(seconds=1))
     silence.look([scan])
     clock[0] += 3600
     assert silence.look([scan])[scan.id] <= LONGEST_GAP
