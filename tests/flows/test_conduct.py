@@ -16,11 +16,11 @@ from flows import conduct
 from flows.conduct import Conductor
 from footprint.admission import admit
 from footprint.errors import StoreUnavailable
-from footprint.records import Service
+from footprint.records import Host, Service
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
 from footprint.store.scans import Begun, begin, insert_scan
-from footprint.store.units import Settlement, begin_unit, settle_unit
+from footprint.store.units import Settlement, Unit, begin_unit, plan_unit, settle_unit
 from footprint.store.views import scan_by_id, services_of_scan
 from footprint.verdict import UnitStatus
 from tasks.installation import Installation
@@ -130,6 +130,9 @@ def test_a_second_attempt_carries_on_and_the_first_can_no_longer_end_it(
     here: Installation, task: Task, scan: Begun
 ) -> None:
     first = Conductor(scan)
+    with here.store.write() as session:
+        plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
+    task.submit(scan, "nmap", 1)
     with here.store.write() as session:
         task_id = scan_by_id(session, scan.id).task_id
         assert task_id is not None
