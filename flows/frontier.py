@@ -14,8 +14,8 @@ from ipaddress import ip_network
 from itertools import islice
 from math import ceil
 
-from footprint.records import DomainName, Host, Network, Record, subject_of
-from footprint.scope import Scope
+from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
+from footprint.scope import Decision, Scope
 from footprint.store.units import Unit
 from tasks.tool import Intake, Tool
 
@@ -62,6 +62,8 @@ class Frontier:
         self._scope = scope
         self._bounds = bounds
         self._known: set[Record] = set()
+        self._hosts: dict[str, set[str]] = {}
+        self._services: dict[str, dict[int, Service]] = {}
         self._given: set[tuple[str, Record]] = set()
         self._lanes: OrderedDict[tuple[str, str, str], _Lane] = OrderedDict()
         self._batches: Counter[str] = Counter(batches or {})
@@ -69,13 +71,36 @@ class Frontier:
     def offer(self, records: Iterable[Record], depth: int = 0) -> None:
         """Take records in: those found by a unit of `depth` are one discovery further from the target."""
         for record in records:
-            if self._is_admitted(record, depth):
+            if not isinstance(record, Finding) and self._is_admitted(record, depth):
                 for tool in self._tools:
                     self._queue(tool, record, depth)
+                self.offer(self._endpoints(record), depth)
+
+    def _endpoints(self, record: Record) -> list[Endpoint]:
+        """What a host or an identified service makes reachable, together with what was known before."""
+        match record:
+            case Host(address=address, name=name):
+                names = self._hosts.setdefault(address, set())
+                if name is not None:
+                    names.add(name)
+                services: Iterable[Service] = self._services.get(address, {}).values()
+                return [_endpoint(service, name) for service in services]
+            case Service(address=address, name=str()) if record.protocol == "tcp":
+                self._services.setdefault(address, {})[record.port] = record
+                return [_endpoint(record, name) for name in (None, *sorted(self._hosts.get(address, ())))]
+            case _:
+                return []
+
+    def _decide(self, record: Record) -> Decision:
+        """What the scope says; a service belongs to a host that is in it, or that was found to be."""
+        decision = self._scope.decide(record)
+        if decision.touch and isinstance(record, Service | Endpoint) and record.address not in self._hosts:
+            return self._scope.decide(Host(record.address))
+        return decision
 
     def _is_admitted(self, record: Record, depth: int) -> bool:
         subject = subject_of(record)
-        decision = self._scope.decide(record)
+        decision = self._decide(record)
         if not decision.touch:
             if record not in self._known:
                 self.left_out.setdefault(subject, decision.rule)
@@ -88,7 +113,7 @@ class Frontier:
         return depth <= self._bounds.depth
 
     def _queue(self, tool: Tool, record: Record, depth: int) -> None:
-        intake = tool.intake_of(record)
+        intake = tool.intake_of(record, is_root=depth == 0)
         if intake is None or (tool.name, record) in self._given:
             return
         self._given.add((tool.name, record))
@@ -117,6 +142,10 @@ class Frontier:
         for lane in self._lanes.values():
             waiting[lane.tool.name] += lane.units
         return {name: units for name, units in waiting.items() if units}
+
+
+def _endpoint(service: Service, name: str | None) -> Endpoint:
+    return Endpoint(service.address, service.port, name, service.name, service.tunnel, service.product)
 
 
 def seeds(target: DomainName | Host | Network) -> list[Record]:

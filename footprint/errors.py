@@ -10,6 +10,9 @@ PulsarError
 ├── InstallationError       install or grant something on this machine
 │   ├── ToolMissing
 │   ├── ToolTooOld
+│   ├── NotPrivileged       it is there, and may not do what it is needed for
+│   ├── FeedMissing         data that a module looks things up in was never fetched
+│   ├── SandboxMissing      nothing here can hold a user's script
 │   ├── StoreNotMigrated
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
@@ -17,10 +20,13 @@ PulsarError
 │   └── StoreUnavailable
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
-    ├── ToolCrashed
+    ├── ToolCrashed         it failed, by its own account
+    ├── ToolKilled          a signal ended it that was not ours
+    ├── TargetUnreachable   the target refused, or said nothing at all
     ├── OutputTooLarge
+    ├── OutputTruncated     it ends in the middle
     ├── OutputNotUnderstood
-    ├── LookupFailed        a name server gave no answer
+    ├── LookupFailed        a name server, or a service that was asked, gave no answer
     └── ScanStopped         the scan was cancelled, or its worker is going down
 """
 
@@ -87,6 +93,18 @@ class ToolTooOld(InstallationError):
     code = "tool_too_old"
 
 
+class NotPrivileged(InstallationError):
+    code = "not_privileged"
+
+
+class FeedMissing(InstallationError):
+    code = "feed_missing"
+
+
+class SandboxMissing(InstallationError):
+    code = "sandbox_missing"
+
+
 class StoreNotMigrated(InstallationError):
     code = "store_not_migrated"
 
@@ -124,8 +142,20 @@ class ToolCrashed(UnitError):
     code = "tool_crashed"
 
 
+class ToolKilled(UnitError):
+    code = "tool_killed"
+
+
+class TargetUnreachable(UnitError):
+    code = "target_unreachable"
+
+
 class OutputTooLarge(UnitError):
     code = "output_too_large"
+
+
+class OutputTruncated(UnitError):
+    code = "output_truncated"
 
 
 class OutputNotUnderstood(UnitError):

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple
 
 from footprint.errors import InvalidTarget, TargetRefused
-from footprint.records import DomainName, Finding, Host, Network, Record, Service
+from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service
 from footprint.target import Target, canonical_address, parse_exclusions, parse_name
 
 EXCLUDED = "on the exclusion list of this installation"
@@ -173,7 +173,7 @@ class Scope:
         """Judge a record: may the modules that accept it have it?
 
         A `Service` carries no name, so only exclusions and special-purpose space are asked: its host was decided
-        before. A `Finding` is a result and is never touched.
+        before. A `Finding` is a result and is never touched; what merely describes something may be handed on.
         """
         match record:
             case DomainName():
@@ -184,8 +184,12 @@ class Scope:
                 rule = self._network_refusal(record.cidr) or self._outside_network(record.cidr)
             case Service():
                 rule = self._address_refusal(record.address)
+            case Endpoint():
+                rule = self._address_refusal(record.address) or (self._name_refusal(record.name) if record.name else "")
             case Finding():
                 rule = "a finding is a result, not something to look at"
+            case _:
+                rule = ""  # a detail of something that was looked at: nothing is sent for it
         return Decision(touch=False, rule=rule) if rule else TOUCH
 
     def excluded_networks(self) -> tuple[str, ...]:

@@ -34,6 +34,27 @@ class Settings(BaseSettings):
     own_ports: Annotated[tuple[int, ...], NoDecode] = Field(
         default=(), description="Ports of loopback that the worker itself listens on: not looked at. Set by workers."
     )
+    tools_path: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Directories where tools are looked for, before the system's own."
+    )
+    proxy: str | None = Field(default=None, description="Proxy for the public services that modules ask (ct, …).")
+    ct_url: str = Field(default="https://crt.sh/", description="Search of certificate-transparency logs (crt.sh).")
+    ripestat_url: str = Field(default="https://stat.ripe.net/data/", description="RIPEstat's data API.")
+    nvd_url: str = Field(
+        default="https://services.nvd.nist.gov/rest/json/cves/2.0", description="NVD's API 2.0, or a directory."
+    )
+    epss_url: str = Field(
+        default="https://epss.empiricalsecurity.com/epss_scores-current.csv.gz", description="EPSS scores."
+    )
+    kev_url: str = Field(
+        default="https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json",
+        description="CISA's catalogue of known exploited vulnerabilities.",
+    )
+    nvd_api_key: str | None = Field(default=None, description="A key of NVD's: five times the rate.")
+    bucket_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Where buckets are looked for, `{bucket}` in each; the three public clouds else."
+    )
+    nuclei_templates: Path | None = Field(default=None, description="The directory of nuclei's templates.")
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
@@ -47,7 +68,7 @@ class Settings(BaseSettings):
     def _networks(cls, value: object) -> object:
         return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value
 
-    @field_validator("scope_exclude", "resolvers", "own_ports", mode="before")
+    @field_validator("scope_exclude", "resolvers", "own_ports", "tools_path", "bucket_urls", mode="before")
     @classmethod
     def _word_list(cls, value: object) -> object:
         return _words(value) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from footprint.errors import InstallationError, ToolMissing, ToolTooOld
 from footprint.settings import Settings
 from tasks import nmap
 from tasks.catalogue import catalogue
-from tasks.runner import PATH, Limits, containment, run
+from tasks.runner import Limits, containment, run, search_path
 from tasks.tool import Binary, Command, Powers, Tool
 
 INSPECTION_SECONDS = 15
@@ -34,7 +34,7 @@ class ModuleState:
 @cache
 def version_of(binary: Binary, work_dir: Path) -> str:
     """The version a program prints of itself. Raises `ToolMissing` or `ToolTooOld`, each with the remedy."""
-    if shutil.which(binary.name, path=PATH) is None:
+    if shutil.which(binary.name, path=search_path()) is None:
         raise ToolMissing(f"{binary.name}: not installed on this worker", hint=binary.install)
     output = run(Command(binary.version_argv), Limits(INSPECTION_SECONDS, work_dir))
     match = binary.version_pattern.search(output.stdout + output.stderr)
@@ -53,7 +53,7 @@ def powers(work_dir: Path) -> Powers:
 
     It takes nmap to ask; without it the answer is no.
     """
-    if shutil.which("nmap", path=PATH) is None:
+    if shutil.which("nmap", path=search_path()) is None:
         return Powers(raw_sockets=False, reason="nmap, which is needed to ask, is not installed")
     return nmap.powers_of(run(nmap.powers_probe(), Limits(INSPECTION_SECONDS, work_dir)))
 

@@ -50,11 +50,11 @@ def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstanc
         scan_id=scan.id,
         policy=scan.policy,
         scope=scope_of(here.settings, scan.target, scan.policy),
-        resolvers=here.settings.resolvers,
+        settings=here.settings,
+        store=here.store,
         work_dir=here.settings.work_dir / str(scan.id),
         stopped=stop_flag(scan.id),
         report=_reporter(here, unit_id),
-        own_ports=here.settings.own_ports,
     )
 
 

@@ -15,6 +15,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,10 +30,13 @@ from uuid import UUID
 from prefect_shell import ShellOperation
 
 from footprint.errors import InstallationError
+from footprint.settings import Settings
 from footprint.text import clean
 from tasks.tool import Command, Ending, Output
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CHECKOUT_TOOLS = Path(__file__).resolve().parent.parent / ".tools" / "bin"
+"""Where `make tools` puts what the system's packages do not have."""
 OUTPUT_CAP = 16 * 1024 * 1024
 """Bytes a program may write to one file; what is read of it afterwards is never more."""
 STDERR_KEPT = 4096
@@ -42,6 +46,16 @@ LOOK_SECONDS = 1.0
 """How often a running program's output is looked at for its progress."""
 
 Watcher = Callable[[str], None]
+
+
+@cache
+def search_path() -> str:
+    """Where programs are looked for: `PULSAR_TOOLS_PATH`, `make tools`, the system's, last those of our own Python.
+
+    The last are tools that are Python packages; a program of the system's of the same name comes first.
+    """
+    own = str(Path(sys.executable).parent)
+    return ":".join((*Settings().tools_path, str(CHECKOUT_TOOLS), SYSTEM_PATH, own))
 
 
 class _OfPrefectShell(logging.Filter):
@@ -120,11 +134,12 @@ def _directory(parent: Path) -> Iterator[Path]:
 
 
 def _line(command: Command, limits: Limits, contained: Containment) -> str:
-    environment = ["env", "-i", f"PATH={PATH}", "LC_ALL=C"]
+    environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={limits.work_dir}"]
     if limits.mark:
         environment.append(f"PULSAR_SCAN={limits.mark}")
     capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
-    timed = ("timeout", "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
+    asked = command.stop_signal.name.removeprefix("SIG")
+    timed = ("timeout", "--signal", asked, "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
     # The program is a child of `timeout`, so without a namespace it needs a signal of its own to die with it.
     inner = _DIES_WITH_PARENT if contained is Containment.PARENT_DEATH else ()
     words = (*environment, *capped, *_CONTAIN[contained], *timed, *inner, *command.argv)
@@ -142,22 +157,22 @@ def _run(command: Command, limits: Limits, contained: Containment, watch: Watche
     )
     with operation:
         process = operation.trigger()
-        ending = _watch(process.pid, limits, watch)
+        ending = _watch(process.pid, command.stop_signal, limits, watch)
     seconds = time.monotonic() - started
-    return _collect(limits.work_dir, process.return_code, ending, seconds)
+    return _collect(command, limits.work_dir, process.return_code, ending, seconds)
 
 
-def _watch(pid: int, limits: Limits, watch: Watcher) -> Ending:
+def _watch(pid: int, stop_signal: signal.Signals, limits: Limits, watch: Watcher) -> Ending:
     """Wait for a process without reaping it; end it at its deadline or when the scan is stopped."""
     # `timeout` inside asks the program to end first; this deadline is for a launcher that hangs itself.
     deadline = time.monotonic() + limits.seconds + 2 * GRACE_SECONDS
     seen, look_at, pause = 0, time.monotonic() + LOOK_SECONDS, 0.01
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if limits.stopped.wait(pause):
-            _end(pid)
+            _end(pid, stop_signal)
             return Ending.STOPPED
         if time.monotonic() > deadline:
-            _end(pid)
+            _end(pid, stop_signal)
             return Ending.TIMED_OUT
         if time.monotonic() > look_at:
             seen = _look(limits.work_dir / "stdout", seen, watch)
@@ -178,9 +193,9 @@ def _look(path: Path, seen: int, watch: Watcher) -> int:
     return seen + len(piece)
 
 
-def _end(pid: int) -> None:
-    """End a process group of ours: SIGTERM, a grace, SIGKILL. It is not reaped yet, so the pid is still its own."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+def _end(pid: int, first: signal.Signals) -> None:
+    """End a process group of ours: asked first, a grace, SIGKILL. It is not reaped yet, so the pid is still its own."""
+    for sign in (first, signal.SIGKILL):
         os.killpg(pid, sign)
         until = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < until:
@@ -189,13 +204,14 @@ def _end(pid: int) -> None:
             time.sleep(0.02)
 
 
-def _collect(directory: Path, returncode: int | None, ending: Ending, seconds: float) -> Output:
+def _collect(command: Command, directory: Path, returncode: int | None, ending: Ending, seconds: float) -> Output:
     stdout, size = _read(directory / "stdout", OUTPUT_CAP)
     stderr, _ = _read(directory / "stderr", OUTPUT_CAP)
     if ending is Ending.EXITED:
         ending = _ending_of(returncode, size)
     last = "\n".join(clean(line) for line in stderr[-STDERR_KEPT:].splitlines())
-    return Output(stdout, last, returncode, ending, seconds)
+    files = {name: _read(directory / name, OUTPUT_CAP)[0] for name in command.keeps if (directory / name).is_file()}
+    return Output(stdout, last, returncode, ending, seconds, files)
 
 
 def _ending_of(returncode: int | None, size: int) -> Ending:

@@ -11,14 +11,22 @@ A module without a foreign program gives `probe` instead of the two: it asks in-
 from __future__ import annotations
 
 import re
+import signal
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from threading import Event
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from footprint.records import Coverage, Record
+from footprint.scope import Scope
+from footprint.settings import Settings
+from footprint.store import Store
 
 Batch = Sequence[Record]
 Found = Record | Coverage
@@ -44,21 +52,31 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: an argument list, and the files it reads (by bare name, in the directory it is started in)."""
+    """What to run: an argument list, and the files it reads (by bare name, in the directory it is started in).
+
+    `keeps` names the files that it writes there and that are read afterwards. `stop_signal` is the one that it is
+    asked to end with, before SIGKILL.
+    """
 
     argv: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a process left behind. `stdout` is capped, decoded with replacement; `stderr` is its cleaned tail."""
+    """What a process left behind. `stdout` is capped, decoded with replacement; `stderr` is its cleaned tail.
+
+    `files` holds those of the command's `keeps` that were written, capped and decoded likewise.
+    """
 
     stdout: str
     stderr: str = ""
     returncode: int | None = 0
     ending: Ending = Ending.EXITED
     seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -111,6 +129,10 @@ class Intake:
     batch: int
     key: Callable[[Any], Hashable]
     lane: Callable[[Any], str] = field(default=lambda record: "")
+    where: Callable[[Any], bool] = field(default=lambda record: True)
+    """Which records of the kind it takes. One that is known better later on is asked about again."""
+    roots_only: bool = False
+    """True where it takes what the scan was asked for, and nothing that was found on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +146,8 @@ class Binary:
     minimum: tuple[int, ...]
     install: str
     """What an operator types to get it."""
+    below: tuple[int, ...] | None = None
+    """The first version that was not tried: it is run all the same, and the unit says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +172,45 @@ class Tool:
     exclude_flag: str | None = None
     """The option by which the tool takes a file of networks that it must not touch."""
     probe: Callable[[Batch, Any, Asking], Iterator[Found]] | None = None
+    risk_with: Callable[[Any], Risk] | None = None
+    """What it risks with these options, where they change it: never less than `risk`."""
+    check: Callable[[Settings, Store | None], None] | None = None
+    """Raises `InstallationError` where a module without a program lacks something here (a feed, a sandbox)."""
 
-    def intake_of(self, record: Record) -> Intake | None:
-        """The intake that takes this record, or None where the module does not accept its kind."""
-        return next((intake for intake in self.accepts if isinstance(record, intake.record)), None)
+    def intake_of(self, record: Record, *, is_root: bool = False) -> Intake | None:
+        """The intake that takes this record, or None. `is_root`: the scan was asked for it."""
+        return next(
+            (
+                intake
+                for intake in self.accepts
+                if isinstance(record, intake.record) and (is_root or not intake.roots_only) and intake.where(record)
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What an in-process module is given: name servers, when to give up, and whether the scan was stopped."""
+    """What an in-process module is given: what the installation is, what may be touched, and when to give up."""
 
+    settings: Settings
+    scope: Scope
+    store: Store | None
+    """For what is looked up in it (feeds). What was found is kept by others."""
+    work_dir: Path
+    scan_id: UUID | None
+    stopped: Event
+    """Set once the scan was stopped; `is_stopped` asks it."""
     resolvers: tuple[str, ...]
     deadline: float
     """On `time.monotonic()`'s clock."""
-    is_stopped: Callable[[], bool]
     report: Callable[[float], None]
     """Takes the percentage done, 0-100."""
+
+    def is_stopped(self) -> bool:
+        """True once the scan was stopped."""
+        return self.stopped.is_set()
+
+    def is_over(self) -> bool:
+        """True once the scan was stopped, or the unit's time is up."""
+        return self.stopped.is_set() or time.monotonic() > self.deadline

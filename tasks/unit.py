@@ -6,17 +6,28 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Event
 from typing import Any
 from uuid import UUID
 
-from footprint.errors import OutputNotUnderstood, OutputTooLarge, PulsarError, ScanStopped, ToolCrashed, ToolTimedOut
+from footprint.errors import (
+    InstallationError,
+    OutputNotUnderstood,
+    OutputTooLarge,
+    PulsarError,
+    ScanStopped,
+    ToolCrashed,
+    ToolKilled,
+    ToolTimedOut,
+)
 from footprint.policy import ScanPolicy
-from footprint.records import Coverage, Host, Network, Outcome, Record, Service, subject_of
+from footprint.records import Coverage, Endpoint, Finding, Host, Network, Outcome, Record, Service, subject_of
 from footprint.scope import Scope
+from footprint.settings import Settings
+from footprint.store import Store
 from footprint.store.units import Settlement, Unit
 from footprint.text import clean
 from footprint.verdict import UnitStatus
@@ -35,17 +46,18 @@ class Circumstances:
     scan_id: UUID
     policy: ScanPolicy
     scope: Scope
-    resolvers: tuple[str, ...]
+    settings: Settings
+    store: Store | None
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
-    own_ports: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class _Account:
     """What is known of a unit while it runs, for whichever settlement it comes to."""
 
+    module: str
     found: list[Record] = field(default_factory=list)
     coverage: dict[str, Coverage] = field(default_factory=dict)
     command: str = ""
@@ -59,7 +71,7 @@ class _Account:
             if isinstance(result, Coverage):
                 self.coverage[result.subject] = result
             else:
-                self.found.append(result)
+                self.found.append(_kept(result, self.module))
 
     def settle(self, status: UnitStatus, batch: Batch, error: PulsarError | None = None) -> Settlement:
         for record in batch:
@@ -80,9 +92,20 @@ class _Account:
         )
 
 
+def _kept(record: Record, module: str) -> Record:
+    """A record as it is kept: what came from outside in one line, bounded; a finding with the module that made it."""
+    texts = {field.name: getattr(record, field.name) for field in fields(record)}
+    changed: dict[str, Any] = {
+        name: short for name, text in texts.items() if type(text) is str and (short := clean(text)) != text
+    }
+    if isinstance(record, Finding):
+        changed["module"] = module
+    return replace(record, **changed) if changed else record
+
+
 def carry_out(unit: Unit, under: Circumstances) -> Settlement:
     """Run one module against one batch. What it found before an error counts; the error is in the settlement."""
-    account = _Account()
+    account = _Account(unit.module)
     try:
         tool = tool_named(unit.module)
         batch = _touchable(unit.records, under.scope, account)
@@ -90,6 +113,8 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
             return account.settle(UnitStatus.SKIPPED, unit.records)
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
+    except InstallationError as lacking:
+        return account.settle(UnitStatus.SKIPPED, unit.records, lacking)
     except PulsarError as error:
         return account.settle(_status(account, error), unit.records, error)
     except Exception as crash:
@@ -129,13 +154,28 @@ def pace_of(policy: ScanPolicy, own_ports: tuple[int, ...] = ()) -> Pace:
 
 def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
     assert tool.probe is not None
-    options = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.own_ports))
-    deadline = time.monotonic() + under.policy.unit_timeout
-    asking = Asking(under.resolvers, deadline, under.stopped.is_set, under.report)
-    account.take(tool.probe(batch, options, asking))
+    if tool.check:
+        tool.check(under.settings, under.store)
+    asking = Asking(
+        settings=under.settings,
+        scope=under.scope,
+        store=under.store,
+        work_dir=under.work_dir,
+        scan_id=under.scan_id,
+        stopped=under.stopped,
+        resolvers=under.settings.resolvers,
+        deadline=time.monotonic() + under.policy.unit_timeout,
+        report=under.report,
+    )
+    account.take(tool.probe(batch, _options(tool, under), asking))
     if under.stopped.is_set():
         return ScanStopped(f"{tool.name}: the scan was stopped")
     return None
+
+
+def _options(tool: Tool, under: Circumstances) -> Any:
+    """What the policy says of this module, completed with what its intensity means."""
+    return tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.settings.own_ports))
 
 
 def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
@@ -144,7 +184,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.binary is not None
     account.version = version_of(tool.binary, under.work_dir)
     account.containment = containment()
-    options: Any = tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.own_ports))
+    options = _options(tool, under)
     if tool.degrade:
         options, degradation = tool.degrade(options, powers(under.work_dir))
         account.degraded = str(degradation) if degradation else None
@@ -171,7 +211,7 @@ def _with_exclusions(tool: Tool, command: Command, batch: Batch, scope: Scope) -
 
 def _version(record: Record) -> int | None:
     match record:
-        case Host(address=text) | Service(address=text) | Network(cidr=text):
+        case Host(address=text) | Service(address=text) | Endpoint(address=text) | Network(cidr=text):
             return ip_network(text).version
         case _:
             return None
@@ -209,4 +249,4 @@ def _error_of(tool: Tool, output: Output) -> PulsarError | None:
         case Ending.STOPPED:
             return ScanStopped(f"{tool.name}: the scan was stopped")
         case Ending.KILLED:
-            return ToolCrashed(f"{tool.name}: ended by a signal (code {output.returncode})", hint=last[0])
+            return ToolKilled(f"{tool.name}: ended by a signal (code {output.returncode})", hint=last[0])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
@@ -11,10 +14,28 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from footprint.records import DomainName, Finding, Host, Record, Service
+from footprint.records import (
+    Certificate,
+    Detail,
+    DnsRecord,
+    DomainName,
+    Finding,
+    Host,
+    Record,
+    Service,
+    Technology,
+    WebPage,
+)
 from footprint.store.packing import pack, unpack
-from footprint.store.tables import Domain, FindingRow, HostRow, ServiceRow, Sighting, now
+from footprint.store.tables import DetailRow, Domain, FindingRow, HostRow, ServiceRow, Sighting, now
 from footprint.store.upsert import upsert
+
+HOST_FACTS = ("os", "asn", "prefix", "holder", "country")
+
+
+def _last(values: Iterable[Any]) -> Any:
+    """The last of these that says anything, or None."""
+    return next((value for value in reversed(list(values)) if value is not None), None)
 
 
 def order_key(address: str) -> str:
@@ -105,6 +126,7 @@ def _save_hosts(session: Session, asset_id: UUID, groups: Sequence[list[Host]]) 
             "address": group[0].address,
             "order_key": order_key(group[0].address),
             "names": sorted({*known.get(group[0].address, ()), *(host.name for host in group if host.name)}),
+            **{fact: _last(getattr(host, fact) for host in group) for fact in HOST_FACTS},
             "first_seen": at,
             "last_seen": at,
         }
@@ -115,7 +137,11 @@ def _save_hosts(session: Session, asset_id: UUID, groups: Sequence[list[Host]]) 
         HostRow,
         rows,
         ["asset_id", "address"],
-        lambda new: {"last_seen": new.last_seen, "names": new.names},
+        lambda new: {
+            "last_seen": new.last_seen,
+            "names": new.names,
+            **{fact: func.coalesce(new[fact], getattr(HostRow, fact)) for fact in HOST_FACTS},
+        },
         [HostRow.address, HostRow.id],
     )
     ids = {row.address: row.id for row in saved}
@@ -188,11 +214,13 @@ def _save_findings(session: Session, asset_id: UUID, groups: Sequence[list[Findi
             "asset_id": asset_id,
             "first_seen": at,
             "last_seen": at,
+            "fingerprint": fingerprint(group[-1]),
             **{name: value for name, value in pack(group[-1]).items() if name != "kind"},
         }
         for group in groups
     ]
-    changing = ("title", "severity", "confidence", "evidence", "reference", "last_seen")
+    told = ("title", "severity", "confidence", "evidence", "reference", "cvss", "score", "module")
+    changing = (*told, "last_seen")
     saved = upsert(
         session,
         FindingRow,
@@ -205,11 +233,52 @@ def _save_findings(session: Session, asset_id: UUID, groups: Sequence[list[Findi
     return [ids[group[0].rule, group[0].subject] for group in groups]
 
 
+def fingerprint(finding: Finding) -> str:
+    """A finding's stable name: the same weakness of the same thing has the same one in every scan (32 hex digits)."""
+    return _digest(finding.rule, finding.subject)[:32]
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+
+def _key(detail: Detail) -> str:
+    return _digest(*(str(getattr(detail, field.name)) for field in fields(detail) if field.compare))
+
+
+def _save_details(session: Session, asset_id: UUID, groups: Sequence[list[Detail]]) -> list[int]:
+    at = now()
+    rows = [
+        {
+            "asset_id": asset_id,
+            "kind": group[0].kind,
+            "key": _key(group[0]),
+            "subject": group[0].name if isinstance(group[0], DnsRecord) else group[0].subject,
+            "facts": pack(group[-1]),
+            "first_seen": at,
+            "last_seen": at,
+        }
+        for group in groups
+    ]
+    rows.sort(key=lambda row: row["key"])  # type: ignore[arg-type,return-value]
+    saved = upsert(
+        session,
+        DetailRow,
+        rows,
+        ["asset_id", "kind", "key"],
+        lambda new: {"last_seen": new.last_seen, "facts": new.facts},
+        [DetailRow.key, DetailRow.id],
+    )
+    ids = {row.key: row.id for row in saved}
+    return [ids[_key(group[0])] for group in groups]
+
+
 _SAVERS: dict[str, Any] = {
     DomainName.kind: _save_domains,
     Host.kind: _save_hosts,
     Service.kind: _save_services,
     Finding.kind: _save_findings,
+    **dict.fromkeys((DnsRecord.kind, Technology.kind, Certificate.kind, WebPage.kind), _save_details),
 }
 
 

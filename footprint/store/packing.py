@@ -5,10 +5,35 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from footprint.records import DomainName, Finding, Host, Network, Record, Service, Severity
+from footprint.records import (
+    Certificate,
+    DnsRecord,
+    DomainName,
+    Endpoint,
+    Finding,
+    Host,
+    Network,
+    Record,
+    Service,
+    Severity,
+    Technology,
+    WebPage,
+)
 
-KINDS: dict[str, type[DomainName | Host | Network | Service | Finding]] = {
-    record.kind: record for record in (DomainName, Host, Network, Service, Finding)
+KINDS: dict[str, type[Any]] = {
+    record.kind: record
+    for record in (
+        DomainName,
+        Host,
+        Network,
+        Service,
+        Endpoint,
+        DnsRecord,
+        Technology,
+        Certificate,
+        WebPage,
+        Finding,
+    )
 }
 
 
@@ -22,7 +47,7 @@ def unpack(packed: dict[str, Any]) -> Record:
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in packed.items()
     }
-    kind: Any = KINDS[fields.pop("kind")]
+    kind = KINDS[fields.pop("kind")]
     if kind is Finding:
         fields["severity"] = Severity(fields["severity"])
     record: Record = kind(**fields)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Float,
@@ -158,7 +159,7 @@ class CoverageRow(Table):
     __tablename__ = "coverage"
 
     module_run_id: Mapped[int] = mapped_column(ForeignKey("module_runs.id", ondelete="CASCADE"), primary_key=True)
-    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(400), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(16))
     note: Mapped[str] = mapped_column(Text, default="")
 
@@ -206,6 +207,11 @@ class HostRow(Table):
     address: Mapped[str] = mapped_column(String(45))
     order_key: Mapped[str] = mapped_column(String(34))
     names: Mapped[list[Any]] = mapped_column(default=list)
+    os: Mapped[str | None] = mapped_column(Text)
+    asn: Mapped[int | None] = mapped_column(BigInteger)
+    prefix: Mapped[str | None] = mapped_column(String(64))
+    holder: Mapped[str | None] = mapped_column(Text)
+    country: Mapped[str | None] = mapped_column(String(8))
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
 
@@ -232,8 +238,30 @@ class ServiceRow(Table):
     last_seen: Mapped[datetime]
 
 
+class DetailRow(Table):
+    """What is known beside names, addresses, services and findings: a record of its kind, as last seen.
+
+    `key` is the SHA-256 of the record's identity; `subject` is what it is about.
+    """
+
+    __tablename__ = "details"
+    __table_args__ = (
+        UniqueConstraint("asset_id", "kind", "key"),
+        Index("ix_details_asset_id_kind_subject", "asset_id", "kind", "subject"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    asset_id: Mapped[UUID] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(16))
+    key: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(400))
+    facts: Mapped[dict[str, Any]]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+
+
 class FindingRow(Table):
-    """A weakness of an asset, as last seen."""
+    """A weakness of an asset, as last seen. `status` is what somebody decided of it: open or false_positive."""
 
     __tablename__ = "findings"
     __table_args__ = (UniqueConstraint("asset_id", "rule", "subject"),)
@@ -241,12 +269,17 @@ class FindingRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     asset_id: Mapped[UUID] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"))
     rule: Mapped[str] = mapped_column(String(128))
-    subject: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str] = mapped_column(String(400))
     title: Mapped[str] = mapped_column(Text)
     severity: Mapped[str] = mapped_column(String(16))
     confidence: Mapped[float]
     evidence: Mapped[str] = mapped_column(Text, default="")
     reference: Mapped[str] = mapped_column(Text, default="")
+    cvss: Mapped[str | None] = mapped_column(String(255))
+    score: Mapped[float | None] = mapped_column(Float)
+    module: Mapped[str | None] = mapped_column(String(32))
+    fingerprint: Mapped[str] = mapped_column(String(32), default="")
+    status: Mapped[str] = mapped_column(String(16), default="open")
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
 

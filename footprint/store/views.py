@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from footprint.errors import NotFound
 from footprint.records import DomainName, Finding, Host, Record, Service
-from footprint.store.inventory import merge_service
+from footprint.store.inventory import HOST_FACTS, merge_service
 from footprint.store.packing import unpack
 from footprint.store.tables import Asset, AssetRoot, Domain, FindingRow, HostRow, Scan, ServiceRow, Sighting
 
@@ -50,10 +50,15 @@ class DomainView:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """An address and the names that led to it."""
+    """An address, the names that led to it, and whose it is; `os` is a guess."""
 
     address: str
     names: tuple[str, ...]
+    os: str | None
+    asn: int | None
+    prefix: str | None
+    holder: str | None
+    country: str | None
     first_seen: datetime
     last_seen: datetime
 
@@ -69,6 +74,11 @@ class FindingView:
     confidence: float
     evidence: str
     reference: str
+    cvss: str | None
+    score: float | None
+    module: str | None
+    fingerprint: str
+    status: str
     first_seen: datetime
     last_seen: datetime
 
@@ -134,8 +144,16 @@ def hosts_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> t
 
 
 def _host(row: HostRow, seen: list[Host]) -> HostView:
-    names = sorted({record.name for record in seen if record.name})
-    return HostView(row.address, tuple(names), row.first_seen, row.last_seen)
+    names = tuple(sorted({record.name for record in seen if record.name}))
+    return HostView(row.address, names, **host_facts(*seen), first_seen=row.first_seen, last_seen=row.last_seen)
+
+
+def host_facts(*sources: Host | HostRow) -> dict[str, Any]:
+    """What is known of an address beside its names: of several sources the last that says it."""
+    return {
+        fact: next((said for one in reversed(sources) if (said := getattr(one, fact)) is not None), None)
+        for fact in HOST_FACTS
+    }
 
 
 def findings_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[FindingView], int]:
@@ -218,7 +236,12 @@ def asset_domains(session: Session, asset_id: UUID, offset: int, limit: int) -> 
 def asset_hosts(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
     """The addresses known of an asset. Raises `NotFound`."""
     rows, total = _held(session, asset_id, HostRow, (HostRow.order_key,), offset, limit)
-    return [HostView(row.address, tuple(row.names), row.first_seen, row.last_seen) for row in rows], total
+    return [_held_host(row) for row in rows], total
+
+
+def _held_host(row: HostRow) -> HostView:
+    names = tuple(row.names)
+    return HostView(row.address, names, **host_facts(row), first_seen=row.first_seen, last_seen=row.last_seen)
 
 
 def asset_services(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
@@ -281,6 +304,11 @@ def _finding(row: FindingRow, seen: Finding | FindingRow) -> FindingView:
         confidence=seen.confidence,
         evidence=seen.evidence,
         reference=seen.reference,
+        cvss=seen.cvss,
+        score=seen.score,
+        module=seen.module,
+        fingerprint=row.fingerprint,
+        status=row.status,
         first_seen=row.first_seen,
         last_seen=row.last_seen,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from footprint.errors import LookupFailed, PlatformError
 from footprint.records import Coverage, DomainName, Host, Outcome, Record
 from tasks.dns import PACES, TOOL, DnsOptions, configure, probe, servers_of
 from tasks.lookup import MAX_ADDRESSES, MAX_ALIASES, Answer, Trail, Wildcard
-from tasks.tool import Asking, Found, Pace, Risk
+from tasks.tool import Found, Pace, Risk
 from tests.estate.name_server import NameServer, free_port
+from tests.tasks.asking import asking
 
 CHAIN = "".join(f"l{n}.chain.test CNAME l{n + 1}.chain.test\n" for n in range(25)) + "l25.chain.test A 127.0.0.1\n"
 MANY = "".join(f"many.example.test A 127.1.0.{n}\n" for n in range(1, 101))
@@ -68,11 +68,6 @@ lit.dark.test         A 127.0.0.15
 def server() -> Iterator[NameServer]:
     with NameServer(ZONE) as running:
         yield running
-
-
-def asking(*resolvers: str, deadline: float = 60, stopped: threading.Event | None = None) -> Asking:
-    is_stopped = (stopped or threading.Event()).is_set
-    return Asking(resolvers, time.monotonic() + deadline, is_stopped, lambda percent: None)
 
 
 def options(**given: object) -> DnsOptions:
@@ -331,7 +326,7 @@ def test_a_query_is_tried_as_often_as_asked_for(server: NameServer) -> None:
 def test_every_name_of_a_batch_has_its_coverage_and_progress_reaches_the_end(server: NameServer) -> None:
     names = [f"h{number}.any.example.test" for number in range(50)]
     told: list[float] = []
-    ask = Asking((server.address,), time.monotonic() + 60, lambda: False, told.append)
+    ask = asking(server.address, report=told.append)
     found = list(probe([DomainName(name) for name in [*names, names[0]]], options(), ask))
     assert sorted(coverage(found)) == sorted(names)
     assert told == sorted(told)
@@ -356,7 +351,7 @@ def test_a_stopped_scan_waits_for_no_name_server(server: NameServer) -> None:
 
 def test_the_deadline_ends_a_lookup(server: NameServer) -> None:
     batch = [DomainName("mute.example.test"), DomainName("www.example.test")]
-    found = list(probe(batch, options(timeout=30, tries=10), asking(server.address, deadline=2)))
+    found = list(probe(batch, options(timeout=30, tries=10), asking(server.address, seconds=2)))
     assert coverage(found)["mute.example.test"] == (Outcome.NOT_LOOKED_AT, "the time for this unit ran out")
     assert coverage(found)["www.example.test"][0] is Outcome.ANSWERED
     assert not _lookups_running()
@@ -364,7 +359,7 @@ def test_the_deadline_ends_a_lookup(server: NameServer) -> None:
 
 def test_nothing_is_asked_once_the_deadline_is_past() -> None:
     with NameServer(ZONE) as server:
-        found = list(probe([DomainName("www.example.test")], options(rate=0.1), asking(server.address, deadline=-1)))
+        found = list(probe([DomainName("www.example.test")], options(rate=0.1), asking(server.address, seconds=-1)))
     assert coverage(found) == {"www.example.test": (Outcome.NOT_LOOKED_AT, "the time for this unit ran out")}
 
 
@@ -387,7 +382,7 @@ def test_parallelism_and_rate_are_bounded(how: dict[str, float], sent: int) -> N
     names = [f"n{number}.example.test" for number in range(6)]
     with NameServer(dict.fromkeys(names, "DROP")) as server:
         batch = [DomainName(name) for name in names]
-        list(probe(batch, options(timeout=30, **how), asking(server.address, deadline=2)))
+        list(probe(batch, options(timeout=30, **how), asking(server.address, seconds=2)))
         assert len(server.asked) == sent
 
 

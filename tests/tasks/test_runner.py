@@ -48,7 +48,7 @@ def test_the_environment_holds_nothing_of_ours(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
     limits = _limits(tmp_path)
     names = {line.partition("=")[0] for line in run(Command(("env",)), limits).stdout.splitlines()}
-    assert names - {"PWD"} == {"PATH", "LC_ALL", "PULSAR_SCAN"}  # bubblewrap says where it is, too
+    assert names - {"PWD"} == {"PATH", "LC_ALL", "HOME", "PULSAR_SCAN"}  # bubblewrap says where it is, too
 
 
 def test_its_input_is_empty_and_it_leaves_no_core(tmp_path: Path) -> None:

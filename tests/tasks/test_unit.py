@@ -38,7 +38,9 @@ def _fresh_inspection() -> Iterator[None]:
 
 @pytest.fixture
 def under(tmp_path: Path) -> Circumstances:
-    return Circumstances(uuid4(), PRESETS["network_sweep"], LOOPBACK, (), tmp_path, Event(), lambda percent: None)
+    return Circumstances(
+        uuid4(), PRESETS["network_sweep"], LOOPBACK, Settings(), None, tmp_path, Event(), lambda percent: None
+    )
 
 
 @pytest.fixture
@@ -70,9 +72,9 @@ def _script(text: str) -> Callable[[Batch, object], Command]:
 def test_a_tool_that_is_missing_is_named_with_its_remedy(
     under: Circumstances, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(inspection, "PATH", str(tmp_path))
+    monkeypatch.setattr(inspection, "search_path", lambda: str(tmp_path))
     settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
-    assert (settled.status, settled.error_code) == (UnitStatus.FAILED, "tool_missing")
+    assert (settled.status, settled.error_code) == (UnitStatus.SKIPPED, "tool_missing")
     assert settled.error == "nmap: not installed on this worker"
     assert settled.hint == "apt-get install nmap"
     assert _outcomes(settled) == {"127.0.0.1": Outcome.NOT_LOOKED_AT}
@@ -88,7 +90,7 @@ def test_a_program_is_known_by_what_it_says_and_not_by_its_name(
     assert real is not None
     stand_in(binary=Binary("echo", ("echo", said), real.version_pattern, real.minimum, real.install))
     settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
-    assert (settled.status, settled.error_code) == (UnitStatus.FAILED, code)
+    assert (settled.status, settled.error_code) == (UnitStatus.SKIPPED, code)
 
 
 def test_what_scope_forbids_meanwhile_is_not_touched(under: Circumstances) -> None:
@@ -127,8 +129,8 @@ def test_without_raw_sockets_the_lesser_way_is_taken_and_said(
     ("script", "status", "code", "ports"),
     [
         ("echo 22 80", UnitStatus.DONE, None, {22, 80}),
-        ("echo 22; kill -9 $$", UnitStatus.PARTIAL, "tool_crashed", {22}),
-        ("kill -9 $$", UnitStatus.FAILED, "tool_crashed", set()),
+        ("echo 22; kill -9 $$", UnitStatus.PARTIAL, "tool_killed", {22}),
+        ("kill -9 $$", UnitStatus.FAILED, "tool_killed", set()),
         ("echo 22; yes '' | head -c 17000000", UnitStatus.PARTIAL, "output_too_large", {22}),
         ("echo not a port", UnitStatus.FAILED, "tool_crashed", set()),
     ],
@@ -155,7 +157,7 @@ def test_a_tool_that_hangs_ends_at_the_units_time_and_keeps_what_it_found(
     monkeypatch.setattr(unit, "run", lambda command, limits, watch: run(command, replace(limits, seconds=1), watch))
     settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
     assert settled.status is UnitStatus.PARTIAL
-    assert settled.error_code in ("tool_timed_out", "tool_crashed")
+    assert settled.error_code in ("tool_timed_out", "tool_killed")
     assert [record for record in settled.records if isinstance(record, Service)] == [Service("127.0.0.1", 22)]
     assert _outcomes(settled) == {"127.0.0.1": Outcome.NOT_LOOKED_AT}
 
