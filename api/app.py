@@ -16,6 +16,7 @@ from api.guard import SizeGuard
 from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
+from api.routers.details import asset_details, scan_details
 from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
@@ -56,6 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, assets, policies, modules, health):
+    for router in (scans, scan_details, assets, asset_details, policies, modules, health):
         app.include_router(router)
     return app

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from footprint.policy import DEFAULT_POLICY
+from footprint.score import Scores
 from footprint.states import Status
 from footprint.store.tables import Scan
 
@@ -56,6 +57,10 @@ class CountsOut(BaseModel):
     hosts: int
     services: int
     findings: int
+    technologies: int
+    certificates: int
+    web_pages: int
+    dns_records: int
 
 
 SCAN_EXAMPLE = {
@@ -89,7 +94,16 @@ SCAN_EXAMPLE = {
             "error": None,
         }
     ],
-    "counts": {"domains": 1, "hosts": 3, "services": 17, "findings": 0},
+    "counts": {
+        "domains": 12,
+        "hosts": 3,
+        "services": 17,
+        "findings": 4,
+        "technologies": 9,
+        "certificates": 2,
+        "web_pages": 3,
+        "dns_records": 8,
+    },
     "score": None,
 }
 
@@ -159,6 +173,27 @@ class AssetOut(BaseModel):
     created_at: datetime
     first_seen: datetime | None
     last_seen: datetime | None
+
+
+class ScoresOut(BaseModel):
+    """Scores from 0.0 to 10.0: of the whole, of each domain by name, of each host by address."""
+
+    score: float
+    domains: dict[str, float]
+    hosts: dict[str, float]
+
+    @classmethod
+    def of(cls, scores: Scores) -> ScoresOut:
+        """Scores, as they are shown."""
+        return cls(score=scores.asset, domains=dict(scores.domains), hosts=dict(scores.hosts))
+
+
+class Judgement(BaseModel):
+    """What somebody decided of a finding."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    status: Literal["open", "false_positive"]
 
 
 class PolicyOut(BaseModel):

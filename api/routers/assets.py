@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import Response
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Response
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
-from api.given import Id
+from api.given import Id, ReaderDep, StoreDep
 from api.paging import Page, PagingDep
 from api.reading import ReadingDep
 from api.routing import router
-from api.schemas import AssetOut, CountsOut, Root
-from footprint.store.views import (
+from api.schemas import AssetOut, CountsOut, Judgement, Root, ScoresOut
+from footprint.store import Store
+from footprint.store.asset_views import (
     AssetView,
-    DomainView,
-    FindingView,
-    HostView,
-    ServiceView,
     asset_by_id,
     asset_domains,
     asset_findings,
@@ -23,8 +24,12 @@ from footprint.store.views import (
     asset_services,
     assets_page,
 )
+from footprint.store.scoring import judge_finding, scores_of_asset
+from footprint.store.views import DomainView, FindingView, HostView, ServiceView
 
 assets = router("assets")
+
+Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="A finding's fingerprint.")]
 
 
 def _shown(asset: AssetView) -> AssetOut:
@@ -78,3 +83,23 @@ async def read_asset_services(asset_id: Id, paging: PagingDep, reading: ReadingD
 async def read_asset_findings(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The weaknesses known of the asset."""
     return await reading(lambda session: paging.of(*asset_findings(session, asset_id, paging.offset, paging.limit)))
+
+
+@assets.get("/{asset_id}/scores/", response_model=ScoresOut)
+async def read_asset_scores(asset_id: Id, reading: ReadingDep) -> Response:
+    """How bad it is: the score of the asset, of each of its domains, and of each host."""
+    return await reading(lambda session: ScoresOut.of(scores_of_asset(session, asset_by_id(session, asset_id).id)))
+
+
+@assets.patch("/{asset_id}/findings/{fingerprint}/", status_code=204)
+async def mark_finding(
+    asset_id: Id, fingerprint: Fingerprint, judged: Judgement, store: StoreDep, reader: ReaderDep
+) -> None:
+    """Mark a finding as a false positive, which no score counts any more, or as open again."""
+    await run_in_threadpool(_judge, store, asset_id, fingerprint, judged.status)
+    reader.forget()
+
+
+def _judge(store: Store, asset_id: UUID, fingerprint: str, status: str) -> None:
+    with store.write() as session:
+        judge_finding(session, asset_id, fingerprint, status)

@@ -11,8 +11,9 @@ from api.given import DeskDep, Id, ReaderDep
 from api.paging import Page, PagingDep
 from api.reading import ReadingDep
 from api.routing import router
-from api.schemas import ScanOut, ScanRequest
+from api.schemas import ScanOut, ScanRequest, ScoresOut
 from footprint.states import Status
+from footprint.store.scoring import scores_of_scan
 from footprint.store.views import (
     DomainView,
     FindingView,
@@ -94,3 +95,9 @@ async def read_services(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> 
 async def read_findings(scan_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
     """The weaknesses that the scan saw."""
     return await reading(lambda session: paging.of(*findings_of_scan(session, scan_id, paging.offset, paging.limit)))
+
+
+@scans.get("/{scan_id}/scores/", response_model=ScoresOut)
+async def read_scores(scan_id: Id, reading: ReadingDep) -> Response:
+    """How bad it is: the score of all that the scan saw, of each domain, and of each host."""
+    return await reading(lambda session: ScoresOut.of(scores_of_scan(session, scan_by_id(session, scan_id).id)))

@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from footprint.states import LIVE, Status
+from footprint.store.scoring import scores_of_scan
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.store.units import digest_of
 from footprint.verdict import UNFINISHED, UnitStatus, Verdict
@@ -43,7 +44,8 @@ def finish(
         return False
     _close_units(session, scan_id)
     _, modules = digest_of(session, scan_id, {})
-    session.execute(update(Scan).where(Scan.id == scan_id).values(modules=modules))
+    score = scores_of_scan(session, scan_id).asset
+    session.execute(update(Scan).where(Scan.id == scan_id).values(modules=modules, score=score))
     return True
 
 

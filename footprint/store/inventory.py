@@ -288,6 +288,9 @@ def records_of(session: Session, module_run_id: int) -> list[Record]:
     return [unpack(packed) for facts in rows for packed in facts]
 
 
+PLURALS = {Technology.kind: "technologies"}
+
+
 def counts_of(session: Session, scan_id: UUID) -> dict[str, int]:
     """How many different things of each kind a scan has seen so far."""
     rows = session.execute(
@@ -296,4 +299,4 @@ def counts_of(session: Session, scan_id: UUID) -> dict[str, int]:
         .group_by(Sighting.kind)
     )
     found = dict.fromkeys(_SAVERS, 0) | {row.kind: row.things for row in rows}
-    return {f"{kind}s": count for kind, count in found.items()}
+    return {PLURALS.get(kind, f"{kind}s"): count for kind, count in found.items()}

@@ -1,4 +1,4 @@
-"""What is read from the store: scans, assets and what they hold, a page at a time."""
+"""What is read from the store of scans and what they saw, a page at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from footprint.errors import NotFound
 from footprint.records import DomainName, Finding, Host, Record, Service
 from footprint.store.inventory import HOST_FACTS, merge_service
 from footprint.store.packing import unpack
-from footprint.store.tables import Asset, AssetRoot, Domain, FindingRow, HostRow, Scan, ServiceRow, Sighting
+from footprint.store.tables import Domain, FindingRow, HostRow, Scan, ServiceRow, Sighting
 
 Row = TypeVar("Row", Domain, HostRow, ServiceRow, FindingRow)
 
@@ -83,19 +83,6 @@ class FindingView:
     last_seen: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AssetView:
-    """An organisation, its roots, and how much is known of it."""
-
-    id: UUID
-    name: str
-    roots: tuple[tuple[str, str], ...]
-    counts: dict[str, int]
-    created_at: datetime
-    first_seen: datetime | None
-    last_seen: datetime | None
-
-
 def scan_by_id(session: Session, scan_id: UUID) -> Scan:
     """One scan. Raises `NotFound`; a request in the making is not there yet."""
     scan = session.get(Scan, scan_id)
@@ -114,7 +101,7 @@ def scans_page(
     if target:
         wanted = wanted.where(Scan.target == target)
     page = wanted.order_by(Scan.created_at.desc(), Scan.id).offset(offset).limit(limit)
-    return session.scalars(page).all(), _count(session, wanted)
+    return session.scalars(page).all(), count_of(session, wanted)
 
 
 def services_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
@@ -122,7 +109,7 @@ def services_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -
     order = (ServiceRow.order_key, ServiceRow.protocol, ServiceRow.port)
     rows, facts, total = _seen(session, scan_id, ServiceRow, Service.kind, order, offset, limit)
     merged = [(row, merge_service(cast("list[Service]", facts[row.id]))) for row in rows]
-    return [_service(seen, row) for row, seen in merged], total
+    return [shown_service(seen, row) for row, seen in merged], total
 
 
 def domains_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
@@ -160,7 +147,7 @@ def findings_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -
     """The weaknesses a scan saw."""
     order = (FindingRow.subject, FindingRow.rule)
     rows, facts, total = _seen(session, scan_id, FindingRow, Finding.kind, order, offset, limit)
-    return [_finding(row, cast(Finding, facts[row.id][-1])) for row in rows], total
+    return [shown_finding(row, cast(Finding, facts[row.id][-1])) for row in rows], total
 
 
 def _seen(
@@ -182,104 +169,14 @@ def _seen(
     of_page = own.where(Sighting.entity_id.in_([row.id for row in rows])).order_by(Sighting.module_run_id)
     for entity_id, packed in session.execute(of_page):
         facts.setdefault(entity_id, []).extend(unpack(record) for record in packed)
-    return rows, facts, _count(session, wanted)
+    return rows, facts, count_of(session, wanted)
 
 
-def _count(session: Session, statement: Select[Any]) -> int:
+def count_of(session: Session, statement: Select[Any]) -> int:
     return session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
 
 
-def assets_page(session: Session, offset: int, limit: int) -> tuple[list[AssetView], int]:
-    """Assets by name."""
-    wanted = select(Asset)
-    assets = session.scalars(wanted.order_by(Asset.name).offset(offset).limit(limit)).all()
-    return [_asset(session, asset) for asset in assets], _count(session, wanted)
-
-
-def asset_by_id(session: Session, asset_id: UUID) -> AssetView:
-    """One asset. Raises `NotFound`."""
-    asset = session.get(Asset, asset_id)
-    if asset is None:
-        raise NotFound("there is no asset of that id")
-    return _asset(session, asset)
-
-
-def _asset(session: Session, asset: Asset) -> AssetView:
-    tables = {"domains": Domain, "hosts": HostRow, "services": ServiceRow, "findings": FindingRow}
-    counts: dict[str, int] = {}
-    times: list[datetime] = []
-    for name, table in tables.items():
-        held = select(func.count(), func.min(table.first_seen), func.max(table.last_seen))  # type: ignore[attr-defined]
-        count, first, last = session.execute(held.where(table.asset_id == asset.id)).one()  # type: ignore[attr-defined]
-        counts[name] = count
-        times += [time for time in (first, last) if time]
-    roots = session.execute(
-        select(AssetRoot.kind, AssetRoot.value).where(AssetRoot.asset_id == asset.id).order_by(AssetRoot.id)
-    )
-    return AssetView(
-        asset.id,
-        asset.name,
-        tuple((kind, value) for kind, value in roots),
-        counts,
-        asset.created_at,
-        min(times, default=None),
-        max(times, default=None),
-    )
-
-
-def asset_domains(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
-    """The names known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, Domain, (Domain.name,), offset, limit)
-    return [DomainView(row.name, row.cname, row.wildcard, row.first_seen, row.last_seen) for row in rows], total
-
-
-def asset_hosts(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
-    """The addresses known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, HostRow, (HostRow.order_key,), offset, limit)
-    return [_held_host(row) for row in rows], total
-
-
-def _held_host(row: HostRow) -> HostView:
-    names = tuple(row.names)
-    return HostView(row.address, names, **host_facts(row), first_seen=row.first_seen, last_seen=row.last_seen)
-
-
-def asset_services(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
-    """The services known of an asset. Raises `NotFound`."""
-    order = (ServiceRow.order_key, ServiceRow.protocol, ServiceRow.port)
-    rows, total = _held(session, asset_id, ServiceRow, order, offset, limit)
-    return [_service(_service_record(row), row) for row in rows], total
-
-
-def asset_findings(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[FindingView], int]:
-    """The weaknesses known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, FindingRow, (FindingRow.subject, FindingRow.rule), offset, limit)
-    return [_finding(row, row) for row in rows], total
-
-
-def _held(
-    session: Session, asset_id: UUID, table: type[Row], order: Sequence[Any], offset: int, limit: int
-) -> tuple[Sequence[Row], int]:
-    asset_by_id(session, asset_id)
-    wanted = select(table).where(table.asset_id == asset_id)
-    return session.scalars(wanted.order_by(*order).offset(offset).limit(limit)).all(), _count(session, wanted)
-
-
-def _service_record(row: ServiceRow) -> Service:
-    return Service(
-        row.address,
-        row.port,
-        row.protocol,
-        name=row.name,
-        product=row.product,
-        version=row.version,
-        detail=row.detail,
-        tunnel=row.tunnel,
-        cpes=tuple(row.cpes),
-    )
-
-
-def _service(seen: Service, row: ServiceRow) -> ServiceView:
+def shown_service(seen: Service, row: ServiceRow) -> ServiceView:
     return ServiceView(
         host=seen.address,
         port=seen.port,
@@ -295,7 +192,7 @@ def _service(seen: Service, row: ServiceRow) -> ServiceView:
     )
 
 
-def _finding(row: FindingRow, seen: Finding | FindingRow) -> FindingView:
+def shown_finding(row: FindingRow, seen: Finding | FindingRow) -> FindingView:
     return FindingView(
         rule=row.rule,
         subject=row.subject,
