@@ -97,6 +97,35 @@ class HostFound(Answer):
     names: tuple[str, ...] = ()
 
 
+class TechnologyFound(Answer):
+    """A product that a service shows to be made with."""
+
+    subject: str
+    name: str
+    version: str | None = None
+
+
+class FindingFound(Answer):
+    """A weakness and where it is. `confidence` is 0-1, `score` a CVSS base score."""
+
+    rule: str
+    subject: str
+    title: str = ""
+    severity: str = "none"
+    confidence: float = 1.0
+    score: float | None = None
+
+
+class FeedState(Answer):
+    """How far a vulnerability feed was read, and when; times are ISO 8601 text."""
+
+    name: str
+    source: str = ""
+    entries: int = 0
+    updated_at: str | None = None
+    error: str | None = None
+
+
 class Module(Answer):
     """A module and the state of its tool where it runs: ready, degraded, missing or too_old."""
 

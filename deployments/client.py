@@ -11,7 +11,18 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from deployments.answers import Answer, HostFound, Module, Name, Policy, Scan, Scans, Service
+from deployments.answers import (
+    Answer,
+    FindingFound,
+    HostFound,
+    Module,
+    Name,
+    Policy,
+    Scan,
+    Scans,
+    Service,
+    TechnologyFound,
+)
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -89,6 +100,14 @@ class Api:
     def hosts(self, scan_id: str) -> list[HostFound]:
         """Every address of a scan."""
         return self._all(HostFound, f"/api/scans/{_path_word(scan_id)}/hosts/")
+
+    def technologies(self, scan_id: str) -> list[TechnologyFound]:
+        """Every product that the services of a scan showed."""
+        return self._all(TechnologyFound, f"/api/scans/{_path_word(scan_id)}/technologies/")
+
+    def findings(self, scan_id: str) -> list[FindingFound]:
+        """Every weakness of a scan."""
+        return self._all(FindingFound, f"/api/scans/{_path_word(scan_id)}/findings/")
 
     def modules(self) -> list[Module]:
         """Every module, and the state of its tool on the platform's machine."""

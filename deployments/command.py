@@ -11,13 +11,13 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.client import Api
-from deployments.home import find_api, has_token, prefect_environment, token_of
+from deployments.feeds_command import feeds_app
+from deployments.home import find_api, has_token, prefect_environment, read_settings, token_of
 from deployments.scanning import Wish, ask, carry_out
 from footprint.errors import InstallationError, PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY, PRESETS
@@ -54,6 +54,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feeds_app, name="feeds")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
 ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]
@@ -161,15 +162,6 @@ def policies(json: AsJson = False) -> None:
 def token() -> None:
     """Print this home's API token."""
     typer.echo(token_of(read_settings()))
-
-
-def read_settings() -> Settings:
-    """Read `PULSAR_*`, or raise `RequestError` that names the variable at fault and not what is in it."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        names = sorted({f"PULSAR_{part['loc'][0]}".upper() for part in error.errors(include_input=False)})
-        raise RequestError(f"not understood in the environment: {', '.join(names)}") from None
 
 
 def main() -> None:

@@ -103,3 +103,12 @@ def _secret(path: Path) -> str:
                 f"{path.name} of this home may not be read by this user", hint="run as the user that started Pulsar"
             ) from None
     return ""
+
+
+def read_settings() -> Settings:
+    """Read `PULSAR_*`, or raise `RequestError` that names the variable at fault and not what is in it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = sorted({f"PULSAR_{part['loc'][0]}".upper() for part in error.errors(include_input=False)})
+        raise RequestError(f"not understood in the environment: {', '.join(names)}") from None

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments import show
+from deployments import found, show
 from deployments.answers import Scan
 from deployments.client import Api, patiently
 from deployments.home import find_api, is_claimed, token_of
@@ -102,13 +102,19 @@ def _follow(api: Api, asked: Scan, *, embedded: bool) -> Scan:
 def _print_results(api: Api, ended: Scan, *, json: bool) -> None:
     tell = show.telling()
     services = patiently(lambda: api.services(ended.id), tell)
-    services.sort(key=show.service_order)
+    services.sort(key=found.service_order)
+    findings = patiently(lambda: api.findings(ended.id), tell)
     if json:
-        show.as_json(ended.as_sent() | {"services": [service.as_sent() for service in services]})
+        lists = {
+            "services": [service.as_sent() for service in services],
+            "findings": [finding.as_sent() for finding in findings],
+        }
+        show.as_json(ended.as_sent() | lists)
         return
     names = patiently(lambda: api.names(ended.id), tell)
     hosts = patiently(lambda: api.hosts(ended.id), tell) if names else []
-    show.results(ended, services, names, hosts)
+    technologies = patiently(lambda: api.technologies(ended.id), tell)
+    found.results(ended, found.Found(services, names, hosts, technologies, findings))
 
 
 def _let_others_finish(api: Api, first: Scan) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployments.answers import HostFound, Module, Name, Policy, Scan, Scans, Service
+from deployments.answers import FeedState, Module, Policy, Scan, Scans
 from footprint.errors import PulsarError
 from footprint.states import Status
 from footprint.text import clean
@@ -110,25 +110,6 @@ def scan_asked(scan: Scan) -> None:
     note(f"The scan is under way. `pulsar status {scan.id}` shows it.")
 
 
-def service_order(service: Service) -> tuple[object, ...]:
-    """A key that sorts services by address, as numbers, then by port."""
-    return address_order(service.host), service.protocol, service.port
-
-
-def results(scan: Scan, services: Sequence[Service], names: Sequence[Name], hosts: Sequence[HostFound]) -> None:
-    """Print what a scan found (services in this order), what it could not look at, and its verdict."""
-    console = paper()
-    if names:
-        console.print(_names(names, hosts), "")
-    if services:
-        console.print(_services(services), "")
-    else:
-        has_looked = any(run.name != "dns" and run.done + run.partial for run in scan.modules)
-        console.print("No open port was found in what was looked at." if has_looked else "No port was looked at.")
-    _warnings(console, scan)
-    say(verdict(scan))
-
-
 def scan_details(scan: Scan) -> None:
     """Print one scan as it is now."""
     console = paper()
@@ -145,7 +126,7 @@ def scan_details(scan: Scan) -> None:
     console.print(block, "")
     if scan.modules:
         console.print(_module_runs(scan), "")
-    _warnings(console, scan)
+    warnings(console, scan)
     say(verdict(scan))
 
 
@@ -153,33 +134,59 @@ def scan_list(page: Scans) -> None:
     """Print a page of scans."""
     columns = ["id", "asked for", "status", ">ports", "target"]
     has_room = paper().width >= ROOMY
-    table = _table(*columns, *(["policy"] if has_room else []))
+    table = table_of(*columns, *(["policy"] if has_room else []))
     for scan in page.results:
         cells = [plain(scan.id), Text(moment(scan.created_at)), _standing(scan), Text(str(scan.counts.services))]
         table.add_row(*cells, plain(scan.target), *([plain(scan.policy)] if has_room else []))
-    _listed(table, "There are no scans.")
+    listed(table, "There are no scans.")
     if page.next:
         note(f"{page.count} scans in all; --page shows more.")
 
 
 def module_list(modules: Sequence[Module]) -> None:
     """Print the modules: what each is for, its tool's version and state, and what to do about it."""
-    table = _table("module", "risk", "version", "state", "what it does, what to do")
+    table = table_of("module", "risk", "version", "state", "what it does, what to do")
     for module in sorted(modules, key=lambda module: module.name):
         words = Text(one_line(module.summary, SENTENCE))
         if module.remedy:
             words.append(f"\n{one_line(module.remedy, SENTENCE)}", style="yellow")
         state = Text(one_line(module.state, WORD), style=MODULE_COLOURS.get(module.state, ""))
         table.add_row(plain(module.name), plain(module.risk), plain(module.version), state, words)
-    _listed(table, "There are no modules.")
+    listed(table, "There are no modules.")
+
+
+def feed_list(feeds: Sequence[FeedState]) -> None:
+    """Print how far each vulnerability feed was read."""
+    table = table_of("feed", ">entries", "read", "from", "remark")
+    for feed in feeds:
+        read = moment(feed.updated_at) if feed.updated_at else "not to its end"
+        remark = Text(one_line(feed.error or "", SENTENCE), style="yellow")
+        table.add_row(plain(feed.name), f"{feed.entries:,}", read, plain(feed.source), remark)
+    listed(table, "No feed was read yet: `pulsar feeds update`.")
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Tell how much of each feed was read: in passing on a terminal, by a line for every tenth elsewhere."""
+    console = paper(stderr=True)
+    if console.is_terminal:
+        with console.status("Asking the feeds") as status:
+            yield lambda name, done, total: status.update(_counted(name, done, total))
+        return
+    tell = telling()
+    yield lambda name, done, total: tell(_counted(name, done, total))
+
+
+def _counted(name: str, done: int, total: int | None) -> str:
+    return f"{name}: {done:,} of {total:,}" if total else f"{name}: {done:,}"
 
 
 def policy_list(policies: Sequence[Policy]) -> None:
     """Print the policies by name."""
-    table = _table("policy", "what it does")
+    table = table_of("policy", "what it does")
     for policy in policies:
         table.add_row(plain(policy.name), Text(one_line(policy.description, SENTENCE)))
-    _listed(table, "There are no policies.")
+    listed(table, "There are no policies.")
 
 
 def verdict(scan: Scan) -> Text:
@@ -242,7 +249,7 @@ def _number(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
@@ -250,35 +257,15 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _listed(table: Table, otherwise: str) -> None:
+def listed(table: Table, otherwise: str) -> None:
     if table.row_count:
         paper().print(table)
     else:
         say(otherwise)
 
 
-def _services(services: Sequence[Service]) -> Table:
-    table = _table("host", ">port", "service", "product", "version")
-    for service in services:
-        port = f"{service.port}/{one_line(service.protocol, 8)}"
-        table.add_row(plain(service.host), port, plain(service.service), plain(service.product), plain(service.version))
-    return table
-
-
-def _names(names: Sequence[Name], hosts: Sequence[HostFound]) -> Table:
-    found: dict[str, list[str]] = {}
-    for host in hosts:
-        for led_here in host.names:
-            found.setdefault(led_here, []).append(host.address)
-    table = _table("name", "addresses", "alias of")
-    for name in sorted(names, key=lambda one: one.name.split(".")[::-1]):
-        listed = sorted(found.get(name.name, []), key=address_order)
-        table.add_row(plain(name.name), Text(one_line(", ".join(listed), SENTENCE)), plain(name.cname))
-    return table
-
-
 def _module_runs(scan: Scan) -> Table:
-    table = _table("module", "status", ">units", ">progress", "remark")
+    table = table_of("module", "status", ">units", ">progress", "remark")
     for run in scan.modules:
         remark = one_line(run.error or run.detail or "", SENTENCE)
         units = f"{run.ended}/{run.units}"
@@ -286,7 +273,7 @@ def _module_runs(scan: Scan) -> Table:
     return table
 
 
-def _warnings(console: Console, scan: Scan) -> None:
+def warnings(console: Console, scan: Scan) -> None:
     for warning in scan.warnings:
         console.print(Text.assemble(("! ", "yellow"), one_line(warning, SENTENCE)), soft_wrap=not console.is_terminal)
 

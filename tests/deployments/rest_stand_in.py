@@ -60,7 +60,7 @@ class StandIn:
     url: str = ""
     story: list[dict[str, Any] | Answer] = field(default_factory=lambda: [scan("SUCCESS", 100)])
     on_post: Answer = (201, scan("PENDING"))
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"technologies": [], "findings": []})
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     """Method, path with query, headers, JSON body."""
 

@@ -175,7 +175,7 @@ def test_json_is_all_there_is_on_stdout(server: StandIn) -> None:
     server.story = [nmap_at(41), scan("SUCCESS", 100)]
     result = pulsar("scan", "127.0.0.1", "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == scan("SUCCESS", 100) | {"services": server.rows["services"]}
+    assert json.loads(result.stdout) == scan("SUCCESS", 100) | {"services": server.rows["services"], "findings": []}
     assert {sign for sign in result.stdout if not " " <= sign <= "~"} == {"\n"}
 
 
@@ -210,7 +210,7 @@ def test_the_platform_of_a_scan_waits_for_the_scans_of_others(stage: Stage) -> N
     later = scan("STARTED", 5, created_at="2026-03-01T10:00:30Z")
     earlier = scan("PENDING", 0, created_at="2026-03-01T09:00:00Z")
     lists = [[later, earlier]] * 3 + [[later | {"status": "SUCCESS"}, earlier]]
-    stage.server.rows = Rows({"services": [], "domains": []}, scans=lists)
+    stage.server.rows = Rows({"services": [], "domains": [], "technologies": [], "findings": []}, scans=lists)
     result = pulsar("scan", "127.0.0.1")
     assert result.exit_code == 0
     assert lists == []
