@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from deployments import processes
 from footprint.store import Store, migrate, open_store
+from tests.estate.namespaces import Namespaces, trouble
 
 os.environ["DO_NOT_TRACK"] = "1"
 """Prefect's client reports to its maker otherwise, and tests speak to this machine only."""
@@ -85,3 +86,14 @@ def store(store_url: str) -> Iterator[Store]:
     opened = open_store(store_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Namespaces]:
+    """A scanner's and an estate's network namespace, joined to each other and to nothing else."""
+    if reason := trouble():
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Namespaces() as made:
+        yield made
