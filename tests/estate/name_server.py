@@ -10,7 +10,8 @@ A zone is a mapping of names to records, or the same as text, one `name TYPE rda
     slow.example.test   DROP AAAA
 
 Instead of a type there may stand SERVFAIL, REFUSED, NXDOMAIN or DROP (never answers), for one query type or for all.
-Answers over 512 octets are truncated over UDP (RFC 1035, 4.2.1), so that large ones force TCP.
+Answers over 512 octets are truncated over UDP (RFC 1035, 4.2.1), so that large ones force TCP. Names that a server
+is told to transfer are given whole, with what is below them, to who asks for AXFR (RFC 5936).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,12 +29,14 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
 MAX_LINKS = 32
 PORT_ATTEMPTS = 20
 FAULTS = frozenset({"SERVFAIL", "REFUSED", "NXDOMAIN", "DROP"})
+UNSENT = FAULTS | {"SOA"}
 SOA = "ns.invalid. hostmaster.invalid. 1 3600 600 86400 60"
 
 ZoneSource = Mapping[str, str | Sequence[str]] | str
@@ -76,7 +79,8 @@ class Zone:
         """Answer one question, following aliases where it `chases` (as a recursive server does); None is silence."""
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA if chases else dns.flags.AA
-        name, rdtype = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
+        asked = query.question[0]
+        name, rdtype = asked.name, dns.rdatatype.to_text(asked.rdtype)
         for _ in range(MAX_LINKS):
             records = self.find(name)
             if records is None:
@@ -86,23 +90,47 @@ class Zone:
             followed = "CNAME" if "CNAME" in records and rdtype != "CNAME" else rdtype
             if followed not in records:
                 return _negative(response, dns.rcode.NOERROR)
-            response.answer.append(_rrset(name, followed, records[followed]))
+            response.answer.append(_rrset(name, followed, records[followed], asked.rdclass))
             if followed == rdtype or not chases:
                 break
             name = _absolute(records["CNAME"][0])
         return response
 
+    def transfer(self, query: dns.message.Message) -> dns.message.Message:
+        """Give all records of a name and below, its SOA first and last; NOTAUTH where it has none."""
+        response, top = dns.message.make_response(query), query.question[0].name
+        soa = self._records.get(top, {}).get("SOA")
+        if soa is None:
+            return _negative(response, dns.rcode.NOTAUTH)
+        response.flags |= dns.flags.AA
+        ends = _rrset(top, "SOA", soa)
+        inside = [name for name in self._records if name.is_subdomain(top)]
+        pairs = [(name, rdtype) for name in inside for rdtype in self._records[name]]
+        some = [_rrset(name, rdtype, self._records[name][rdtype]) for name, rdtype in pairs if rdtype not in UNSENT]
+        response.answer = [ends, *some, ends]
+        return response
+
 
 class NameServer:
-    """Serves a zone on a free port of 127.0.0.1, UDP and TCP alike, while its `with` block lasts.
+    """Serves a zone on a free port of 127.0.0.1, or where told, UDP and TCP alike, while its `with` block lasts.
 
-    `asked` tells what arrived, in order. Without `chases` it answers as an authoritative server does that is not
-    responsible for an alias's target: with the alias alone.
+    `transfers` are the names it gives whole. `asked` tells what arrived, in order. Without `chases` it answers as an
+    authoritative server does that is not responsible for an alias's target: with the alias alone.
     """
 
-    def __init__(self, zone: ZoneSource, *, chases: bool = True) -> None:
+    def __init__(
+        self,
+        zone: ZoneSource,
+        *,
+        chases: bool = True,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        transfers: Collection[str] = (),
+    ) -> None:
         self.zone = Zone(zone)
         self.chases = chases
+        self.place = host, port
+        self.transfers = frozenset(map(_absolute, transfers))
         self.asked: list[Asked] = []
         self._servers: list[socketserver.BaseServer] = []
         self._threads: list[threading.Thread] = []
@@ -116,7 +144,7 @@ class NameServer:
     @property
     def address(self) -> str:
         """Where it listens, as `PULSAR_RESOLVERS` takes it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.place[0]}:{self.port}"
 
     def questions(self, name: str) -> list[Asked]:
         """What was asked for a name."""
@@ -143,14 +171,23 @@ class NameServer:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
             return None
+        if not query.question:
+            return _negative(dns.message.make_response(query), dns.rcode.FORMERR).to_wire()
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         self.asked.append(Asked(name, dns.rdatatype.to_text(question.rdtype), transport))
-        response = self.zone.answer(query, chases=self.chases)
+        response = self._answer(query, transport)
         if response is None:
             return None
         limit = 65535 if transport == "tcp" else max(512, query.payload)
         return _cut_to(response, limit)
+
+    def _answer(self, query: dns.message.Message, transport: str) -> dns.message.Message | None:
+        if query.question[0].rdtype != dns.rdatatype.AXFR:
+            return self.zone.answer(query, chases=self.chases)
+        if query.question[0].name in self.transfers and transport == "tcp":
+            return self.zone.transfer(query)
+        return _negative(dns.message.make_response(query), dns.rcode.REFUSED)
 
 
 class _Udp(socketserver.ThreadingUDPServer):
@@ -158,7 +195,7 @@ class _Udp(socketserver.ThreadingUDPServer):
 
     def __init__(self, owner: NameServer, port: int) -> None:
         self.owner = owner
-        super().__init__(("127.0.0.1", port), _UdpHandler)
+        super().__init__((owner.place[0], port), _UdpHandler)
 
 
 class _Tcp(socketserver.ThreadingTCPServer):
@@ -168,7 +205,7 @@ class _Tcp(socketserver.ThreadingTCPServer):
 
     def __init__(self, owner: NameServer, port: int) -> None:
         self.owner = owner
-        super().__init__(("127.0.0.1", port), _TcpHandler)
+        super().__init__((owner.place[0], port), _TcpHandler)
 
 
 class _UdpHandler(socketserver.BaseRequestHandler):
@@ -203,12 +240,12 @@ def free_port() -> int:
 def _bound_pair(owner: NameServer) -> tuple[_Udp, _Tcp]:
     """The kernel picks the UDP port; somebody else may hold the same one for TCP, so try a few."""
     for _ in range(PORT_ATTEMPTS):
-        udp = _Udp(owner, 0)
+        udp = _Udp(owner, owner.place[1])
         try:
             return udp, _Tcp(owner, int(udp.server_address[1]))
         except OSError:
             udp.server_close()
-    raise RuntimeError("no port of 127.0.0.1 is free for both UDP and TCP")
+    raise RuntimeError(f"no port of {owner.place[0]} is free for both UDP and TCP")
 
 
 def _lines_of(source: ZoneSource) -> Iterator[tuple[str, str]]:
@@ -226,8 +263,10 @@ def _absolute(text: str) -> dns.name.Name:
     return dns.name.from_text(text, origin=dns.name.root)
 
 
-def _rrset(name: dns.name.Name, rdtype: str, records: list[str]) -> dns.rrset.RRset:
-    return dns.rrset.from_text_list(name, 60, "IN", rdtype, records, origin=dns.name.root, relativize=False)
+def _rrset(
+    name: dns.name.Name, rdtype: str, records: list[str], rdclass: dns.rdataclass.RdataClass = dns.rdataclass.IN
+) -> dns.rrset.RRset:
+    return dns.rrset.from_text_list(name, 60, rdclass, rdtype, records, origin=dns.name.root, relativize=False)
 
 
 def _above(name: dns.name.Name) -> Iterator[dns.name.Name]:
