@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup scan up test lint check format bench pins clean
+.PHONY: help setup scan up demo test lint check format bench pins clean
 
 POLICY ?= full_discovery
 # Recipes read these from the environment, so that no shell ever parses them.
@@ -23,6 +23,10 @@ scan: ## scan TARGET (a name, an address or a network) with POLICY: make scan TA
 up: ## start the platform: Prefect server, worker, API; Ctrl-C stops all of it
 	@./setup.sh scan
 	@.venv/bin/pulsar up
+
+demo: ## scan an estate of thirty hosts, built in network namespaces of this machine, and judge the scan (needs root)
+	@./setup.sh test
+	@.venv/bin/python -m tests.estate.demo
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test

@@ -1,0 +1,63 @@
+"""Pulsar in the scanner's namespace: the real command with a home and settings of its own, and what it found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.estate import addresses as at
+from tests.estate.comparison import Seen, newest_scan
+from tests.estate.estate import REPOSITORY, Estate
+
+FEEDS = REPOSITORY / "tests" / "fixtures" / "feeds"
+STOP_SECONDS = 60.0
+COMMAND = (sys.executable, "-c", "from deployments.command import main; main()")
+
+
+class Pulsar:
+    """The `pulsar` command beside an estate; its platform asks the estate's name server and nobody else."""
+
+    def __init__(self, estate: Estate, home: Path, **settings: str) -> None:
+        self._estate = estate
+        self.store_url = f"sqlite:///{home / 'pulsar.db'}"
+        own = {
+            "home": str(home),
+            "resolvers": at.NS1,
+            "scope_allow": f"{at.NET},{at.NET6}",
+            "scope_exclude": at.EXCLUDED,
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PULSAR_", "PREFECT_"))}
+        named = {f"PULSAR_{name.upper()}": value for name, value in (own | settings).items()}
+        self._environment = inherited | named | {"PYTHONPATH": str(REPOSITORY), "DO_NOT_TRACK": "1"}
+
+    def read_feeds(self) -> None:
+        """Have the sample of vulnerability feeds read."""
+        self._finish(self._start(["feeds", "update", "--from", FEEDS], stdout=subprocess.DEVNULL), 120)
+
+    def scan(self, target: str, policy: str, *, seconds: float, **options: Any) -> int:
+        """Scan, and return the command's exit code; `TimeoutError` where it takes longer than `seconds`."""
+        return self._finish(self._start(["scan", "--policy", policy, "--", target], **options), seconds)
+
+    def seen(self) -> Seen:
+        """What the newest scan found."""
+        return newest_scan(self.store_url)
+
+    def _start(self, words: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+        return self._estate.scanner.popen([*COMMAND, *words], env=self._environment, cwd=REPOSITORY, **options)
+
+    def _finish(self, process: subprocess.Popen[Any], seconds: float) -> int:
+        with process:
+            try:
+                return process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                raise TimeoutError(f"the scan did not end within {seconds:.0f} s") from None
+            finally:
+                process.terminate()
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
