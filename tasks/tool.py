@@ -167,6 +167,8 @@ class Tool:
     parse: Callable[[Output, Batch], Iterator[Found]] | None = None
     progress: Callable[[str], float | None] | None = None
     """The last percentage (0-100) that a piece of the tool's output tells of, or None."""
+    installed: Callable[[Any, Settings, str], Any] | None = None
+    """Options completed with what this installation is: its settings, and the version the program told of itself."""
     degrade: Callable[[Any, Powers], tuple[Any, Degradation | None]] | None = None
     """Options that these powers allow, and what was given up for it."""
     exclude_flag: str | None = None

@@ -185,6 +185,8 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     account.version = version_of(tool.binary, under.work_dir)
     account.containment = containment()
     options = _options(tool, under)
+    if tool.installed:
+        options = tool.installed(options, under.settings, account.version)
     if tool.degrade:
         options, degradation = tool.degrade(options, powers(under.work_dir))
         account.degraded = str(degradation) if degradation else None

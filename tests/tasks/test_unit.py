@@ -213,3 +213,18 @@ def test_this_machines_modules_are_told_as_they_are(tmp_path: Path) -> None:
     assert states["dns"].state == "ready"
     assert states["nmap"].installed
     assert states["nmap"].version
+
+
+def test_a_command_is_built_for_what_is_installed(under: Circumstances, stand_in: Callable[..., None]) -> None:
+    def installed(options: object, settings: Settings, version: str) -> tuple[str, ...]:
+        return (*settings.resolvers, version)
+
+    def command(batch: Batch, options: tuple[str, ...]) -> Command:
+        return Command(("echo", *options))
+
+    real = tool_named("nmap").binary
+    assert real is not None
+    told = replace(real, version_argv=("echo", "Nmap version 7.95"))
+    stand_in(binary=told, installed=installed, command=command, parse=lambda output, batch: iter(()), degrade=None)
+    settled = carry_out(Unit("nmap", 1, 0, (HERE,)), replace(under, settings=Settings(resolvers=("127.0.0.9:5353",))))
+    assert settled.command == "echo 127.0.0.9:5353 7.95"
