@@ -32,10 +32,11 @@ OLD = {
 """Greetings of versions that nobody should run any more."""
 
 RED, BELL, RIGHT_TO_LEFT = "\x1b[31m", "\x07", "\u202e"
+BYE = f"221 {RED}bye $(id)\r\n".encode()
 HOSTILE = {
-    (at.HOSTILE, 21): Script(f"220 {RED}{BELL}ready\x1b]0;owned\x07 `id` $(id)\r\n".encode()),
-    (at.HOSTILE, 22): Script(b"SSH-2.0-OpenSSH_9.2p1 =cmd|'/c calc'!A0\r\n"),
-    (at.HOSTILE, 25): Script(f"220 {RIGHT_TO_LEFT}moc.elpmaxe <script>alert(1)</script> ESMTP\r\n".encode()),
+    (at.HOSTILE, 21): Script(f"220 {RED}{BELL}ready\x1b]0;owned\x07 `id` $(id)\r\n".encode(), BYE),
+    (at.HOSTILE, 22): Script(b"SSH-2.0-OpenSSH_9.2p1 =cmd|'/c calc'!A0\r\n", BYE),
+    (at.HOSTILE, 25): Script(f"220 {RIGHT_TO_LEFT}moc.elpmaxe <script>alert(1)</script> ESMTP\r\n".encode(), BYE),
     (at.HOSTILE, 80): web_server(f"@SUM(1+1) {RED}<img src=x onerror=alert(1)> [x](https://x.test)", "", ""),
 }
 """What whoever owns a host may say: escape sequences, markup, formulas, text that runs backwards."""
