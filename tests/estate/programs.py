@@ -103,7 +103,7 @@ def _ftp(directory: Path) -> Sequence[str]:
         "local_enable": "NO",
         "anon_root": directory / "public",
         "secure_chroot_dir": directory / "empty",
-        "ftp_username": "nobody",
+        "ftp_username": "daemon",  # its home exists: vsftpd goes there first
         "nopriv_user": "nobody",
         "xferlog_enable": "NO",
     }
