@@ -11,7 +11,6 @@ in `truth`.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,10 @@ from pathlib import Path
 from typing import Self
 
 from tests.estate import addresses as at
-from tests.estate import certificates, programs, sites
+from tests.estate import daemons, programs
+from tests.estate.certificates import DRAFTS
 from tests.estate.namespaces import Namespaces, Side, trouble
+from tests.estate.tls_hosts import make_certificates
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -64,13 +65,15 @@ class Estate:
     def _start(self) -> None:
         enter = self._stack.enter_context
         directory = Path(enter(tempfile.TemporaryDirectory(prefix="pulsar-estate-")))
+        directory.chmod(0o755)  # vsftpd serves its files as somebody else
         enter(self._namespaces)
         self._namespaces.add(*at.EVERY)
         self._namespaces.silence(at.SILENT)
-        certificates.write(directory / "certificates")
-        self._start_python(directory / "certificates")
-        nginx = sites.write(directory / "sites", directory / "certificates")
-        programs.start(enter, self._namespaces.estate, directory, nginx)
+        made = directory / "certificates"
+        made.mkdir()
+        make_certificates(made, DRAFTS)
+        self._start_python(made)
+        programs.start(enter, self._namespaces.estate, directory, made)
 
     def _start_python(self, folder: Path) -> None:
         argv = [sys.executable, "-m", "tests.estate.inside", str(folder)]
@@ -92,7 +95,6 @@ def _is_fair(address: str) -> bool:
 
 def lacking() -> str | None:
     """Why the estate cannot be built here, or None."""
-    missing = [package for program, package in programs.NEEDED.items() if shutil.which(program) is None]
-    if missing:
-        return f"the estate needs {', '.join(missing)}: apt-get install {' '.join(missing)}"
+    if missing := daemons.lacking(*programs.PROGRAMS):
+        return f"the estate's servers are {missing}"
     return trouble()

@@ -76,7 +76,7 @@ GIT = {
 
 
 def write(directory: Path, certificates: Path) -> Sequence[str]:
-    """Write the configuration and the pages; returns nginx's argument list."""
+    """Write the configuration and the pages; returns nginx's words."""
     for site in SITES:
         folder = directory / site.folder
         folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def write(directory: Path, certificates: Path) -> Sequence[str]:
     blocks = "".join(_block(site, directory, certificates) for site in SITES)
     configuration = directory / "nginx.conf"
     configuration.write_text(f"{HEAD.format(directory=directory)}{blocks}}}\n")
-    return ["nginx", "-p", str(directory), "-c", str(configuration), "-g", "daemon off;"]
+    return ["-p", str(directory), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]
 
 
 def _block(site: Site, directory: Path, certificates: Path) -> str:
