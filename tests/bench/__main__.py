@@ -1,4 +1,5 @@
-"""`make bench`: what the platform costs beside bare tools, and how fast it answers. On loopback, and bounded."""
+"""`make bench`: what the platform costs beside bare tools, and how fast it answers. Bounded, on loopback
+and in network namespaces."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import httpx
 
 from deployments.platform import Platform
 from footprint.settings import Settings
+from tests.bench.discovery import discovery
 from tests.bench.load import load
 from tests.conftest import free_port
 from tests.estate.listeners import HTTP, RANGE_PORTS, SMTP, Listeners, test_range
@@ -29,7 +31,16 @@ WAIT_SECONDS = 600
 
 def main(names: list[str]) -> int:
     """Run the measurements named, or all; prints one block each."""
-    chosen = names or list(MEASUREMENTS)
+    chosen = names or [*MEASUREMENTS, *APART]
+    for name in chosen:
+        if name in APART:
+            APART[name]()
+    if here := [name for name in chosen if name in MEASUREMENTS]:
+        _measure(here)
+    return 0
+
+
+def _measure(names: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="pulsar-bench-") as home:
         settings = Settings(
             home=Path(home),
@@ -41,9 +52,8 @@ def main(names: list[str]) -> int:
         with Platform(settings, on_event=print) as addresses:
             token = (settings.home / "token").read_text().strip()
             bench = Bench(addresses.api, addresses.prefect_api, token, settings.home)
-            for name in chosen:
+            for name in names:
                 MEASUREMENTS[name](bench)
-    return 0
 
 
 class Bench:
@@ -135,6 +145,8 @@ MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "start": time_to_first_tool,
     "reads": reads,
 }
+APART: dict[str, Callable[[], None]] = {"discovery": discovery}
+"""Measurements with a platform and a place of their own."""
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ from tests.estate import addresses as at
 from tests.estate.comparison import Comparison, compare
 from tests.estate.estate import Estate, lacking
 from tests.estate.scanning import Pulsar
+from tests.estate.stand_ins import StandIns
 from tests.estate.truth import truth
 from tests.estate.zone import ROOT
 
@@ -33,8 +34,12 @@ def main() -> int:
         say(f"The demo cannot run here: {reason}.", stderr=True)
         return 2
     note("Building the estate: two namespaces, a zone of a hundred names, thirty hosts with real services.")
-    with Estate() as estate, tempfile.TemporaryDirectory(prefix="pulsar-demo-") as home:
-        pulsar = Pulsar(estate, Path(home))
+    with (
+        Estate() as estate,
+        StandIns(estate.scanner) as stand_ins,
+        tempfile.TemporaryDirectory(prefix="pulsar-demo-") as home,
+    ):
+        pulsar = Pulsar(estate, Path(home), **stand_ins.settings)
         note("Reading a sample of vulnerability feeds.")
         pulsar.read_feeds()
         say(Text(f"\n$ pulsar scan {ROOT} --policy {POLICY}", style="bold"))

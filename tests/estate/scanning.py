@@ -36,7 +36,9 @@ class Pulsar:
 
     def read_feeds(self) -> None:
         """Have the sample of vulnerability feeds read."""
-        self._finish(self._start(["feeds", "update", "--from", FEEDS], stdout=subprocess.DEVNULL), 120)
+        self._finish(
+            self._start(["feeds", "update", "--from", FEEDS], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), 120
+        )
 
     def scan(self, target: str, policy: str, *, seconds: float, **options: Any) -> int:
         """Scan, and return the command's exit code; `TimeoutError` where it takes longer than `seconds`."""
