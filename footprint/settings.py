@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         default=(), description="Where buckets are looked for, `{bucket}` in each; the three public clouds else."
     )
     nuclei_templates: Path | None = Field(default=None, description="The directory of nuclei's templates.")
+    tls_authorities: Path | None = Field(
+        default=None, description="PEM file of authorities that are trusted for TLS besides the public ones."
+    )
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 

@@ -68,6 +68,8 @@ def make_certificates(
     authority = _named("Test Authority")
     own = _builder(authority, authority, authority_key, moment - 800 * DAY, moment + 800 * DAY)
     own = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    own = own.add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
+    own = own.add_extension(_KEY_USAGE, critical=True)
     made = {AUTHORITY: _write(directory / AUTHORITY, own.sign(authority_key, hashes.SHA256()), authority_key)}
     for name, draft in (DRAFTS if drafts is None else drafts).items():
         key = _key(draft.rsa_bits)
@@ -75,6 +77,7 @@ def make_certificates(
         issuer = subject if draft.self_signed else authority
         builder = _builder(subject, issuer, key, moment + draft.since * DAY, moment + draft.until * DAY)
         builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_general, draft.names))), critical=False)
+        builder = builder.add_extension(_key_of(key if draft.self_signed else authority_key), critical=False)
         signer = key if draft.self_signed else authority_key
         made[name] = _write(directory / name, builder.sign(signer, hashes.SHA256()), key)
     return made
@@ -88,6 +91,17 @@ def make_sha1(directory: Path, names: tuple[str, ...] = NAMES) -> Path:
     files = ["-keyout", str(stem.with_suffix(".key")), "-out", str(stem.with_suffix(".pem"))]
     subprocess.run([*argv, *files], check=True, capture_output=True)
     return stem
+
+
+_KEY_USAGE = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+"""Of an authority: what it signs are certificates and lists of revoked ones."""
+
+
+def _key_of(key: Key) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _general(name: str) -> x509.GeneralName:

@@ -7,6 +7,7 @@ wrote, and `case.json`:
     argv, files             the command it is to build of that
     ending, returncode, stderr
                             how the program ended
+    kept                    what it left in the files that the command keeps
     expect | raises         records and coverage in order, or the code of the error
 """
 
@@ -25,7 +26,7 @@ from pydantic import BaseModel
 
 import tasks
 from footprint.errors import NotFound, PulsarError
-from footprint.records import Coverage, DomainName, Host, Network, Outcome, Record, Service, subject_of
+from footprint.records import Coverage, DomainName, Endpoint, Host, Network, Outcome, Record, Service, subject_of
 from footprint.store.packing import pack, unpack
 from tasks.catalogue import catalogue, tool_named
 from tasks.tool import Command, Ending, Output, Pace, Tool
@@ -68,7 +69,8 @@ class Case:
     @property
     def output(self) -> Output:
         ending = Ending(self.said.get("ending", "exited"))
-        return Output(self.stdout, self.said.get("stderr", ""), self.said.get("returncode", 0), ending)
+        stderr, kept = self.said.get("stderr", ""), self.said.get("kept", {})
+        return Output(self.stdout, stderr, self.said.get("returncode", 0), ending, files=kept)
 
     def found(self) -> list[Record | Coverage]:
         assert self.tool.parse is not None
@@ -209,9 +211,9 @@ def test_the_command_is_the_recorded_one(case: Case) -> None:
 def test_targets_travel_in_files_only(case: Case) -> None:
     command = case.command
     for record in case.batch:
-        target = subject_of(record).rsplit(":", 1)[0].strip("[]") if isinstance(record, Service) else subject_of(record)
+        target = record.address if isinstance(record, Service | Endpoint) else subject_of(record)
         assert not [word for word in command.argv if target in word]
-        assert any(target in text.splitlines() for text in command.files.values())
+        assert any(target in text for text in command.files.values())
 
 
 @every_failure
@@ -240,6 +242,7 @@ def _hostile(kind: type, text: str) -> Record:
         Host: Host(text),
         Network: Network(text),
         Service: Service(text, 80),
+        Endpoint: Endpoint(text, 80, text),
     }
     return made[kind]
 
