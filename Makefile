@@ -1,17 +1,21 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup scan up demo test lint check format bench pins clean
+.PHONY: help setup tools scan up demo test lint check format bench pins clean
 
 POLICY ?= full_discovery
+TOOLS ?= amass nuclei
 # Recipes read these from the environment, so that no shell ever parses them.
-export TARGET POLICY
+export TARGET POLICY TOOLS
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
 		printf '%-14s %s\n' "$$name" "$$what"; done
 
-setup: ## make this machine ready: Python packages in .venv, nmap and kin from the system's packages
-	@./setup.sh scan
+setup: ## make this machine ready: Python packages in .venv, nmap and kin, and where Go is, the tools
+	@./setup.sh all
+
+tools: ## build what the system's packages do not have, with Go, into .tools (TOOLS=amass chooses)
+	@./setup.sh tools
 
 # Loopback may be scanned here, as this is the user's own machine; `make up` and the API refuse it.
 scan: export PULSAR_SCOPE_ALLOW ?= 127.0.0.0/8,::1/128
@@ -54,5 +58,5 @@ pins: ## write requirements*.txt anew from pyproject.toml
 	@./setup.sh pins
 
 clean: ## remove .venv and everything that was built (scans and their home stay)
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

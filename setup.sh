@@ -2,6 +2,8 @@
 # Makes a fresh machine ready: Python, .venv with the pinned packages, and the tools that scans run.
 #
 #   ./setup.sh scan     what a scan needs
+#   ./setup.sh tools    builds the tools that no system package has (TOOLS="amass" chooses), with Go
+#   ./setup.sh all      both; without Go, without these tools
 #   ./setup.sh lint     that of the checkers only: no system packages
 #   ./setup.sh test     all of it, with PostgreSQL's server for the tests
 #   ./setup.sh pins     writes requirements*.txt anew from pyproject.toml
@@ -13,8 +15,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 readonly WANT="${1:-scan}"
 readonly STAMP=.venv/.installed
 readonly IN_VAIN=.venv/.packages-in-vain
-# Users' PATH often lacks the directories where zmap and the like are put.
-PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+# Users' PATH often lacks the directories where zmap and the like, and Go, are put.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin"
 
 say() { printf 'Setting up: %s\n' "$*" >&2; }
 stop() {
@@ -103,6 +105,60 @@ postgresql() {
     fi
     say "PostgreSQL's server is missing: its tests are skipped. On Debian: apt-get install postgresql"
     echo postgresql >>"$IN_VAIN"
+}
+
+# --- tools that are built --------------------------------------------------------------------------------------------
+
+readonly MODULES=deployments/tools TOOLS_BUILT=.tools/bin
+
+package_of() { sed -n 's/^import _ "\(.*\)"$/\1/p' "$MODULES/$1/tools.go"; }
+# The version that go.mod pins of the module which the package belongs to.
+version_of() {
+    local module path version
+    module=$(package_of "$1")
+    while read -r path version; do
+        case "$module/" in "$path"/*) echo "${version#v}" && return 0 ;; esac
+    done < <(sed -n 's/^\(require\)\{0,1\}[[:space:]]\{1,\}\([^[:space:](]\{1,\}\) v\([^[:space:]]*\).*/\2 \3/p' "$MODULES/$1/go.mod")
+}
+pin_of() { cat "$MODULES/$1/"go.* | cksum; }
+is_built() { [ -x "$TOOLS_BUILT/$1" ] && [ "$(cat "$TOOLS_BUILT/../$1.pin" 2>/dev/null)" = "$(pin_of "$1")" ]; }
+
+build() {
+    local name=$1 log package program=$PWD/$TOOLS_BUILT/$1
+    is_built "$name" && return 0
+    log=$(mktemp)
+    package=$(package_of "$name")
+    mkdir -p "$TOOLS_BUILT"
+    printf 'Setting up: building %s %s with Go (the first time, some minutes): ' "$name" "$(version_of "$name")" >&2
+    SECONDS=0
+    # go.sum holds the hashes of all that is fetched; without cgo no C compiler is needed.
+    if (cd "$MODULES/$name" && CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly nice go build -trimpath -buildvcs=false \
+        -o "$program.new" "$package") >"$log" 2>&1 </dev/null 9<&-; then
+        mv "$program.new" "$program"
+        pin_of "$name" >"$TOOLS_BUILT/../$name.pin"
+        printf '%d s\n' "$SECONDS" >&2
+        rm -f "$log"
+    else
+        printf 'failed\n' >&2
+        tail -n 5 "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+}
+
+has_go() {
+    command -v go >/dev/null && return 0
+    say "Go is missing, with which amass and nuclei are built: apt-get install golang-go, or take the projects' own releases"
+    return 1
+}
+
+tools() {
+    local name failed=0
+    for name in ${TOOLS:-amass nuclei}; do
+        [[ "$name" =~ ^[a-z]+$ && -d "$MODULES/$name" ]] || stop "there is no tool of that name to build: amass or nuclei"
+        build "$name" || failed=1
+    done
+    return "$failed"
 }
 
 # --- Python ----------------------------------------------------------------------------------------------------------
@@ -210,6 +266,16 @@ scan)
     packages run
     scanners
     ;;
+all)
+    packages run
+    scanners
+    if has_go; then tools || say "going on without what could not be built"; fi
+    ;;
+tools)
+    command -v go >/dev/null || { may_install && install_packages golang-go; } || true
+    has_go || exit 3
+    tools || stop "not every tool could be built; see above"
+    ;;
 lint) packages dev ;;
 test)
     packages dev
@@ -217,5 +283,5 @@ test)
     postgresql
     ;;
 pins) pins ;;
-*) stop "there is no set-up of that name: scan, lint, test or pins" ;;
+*) stop "there is no set-up of that name: all, scan, tools, lint, test or pins" ;;
 esac
