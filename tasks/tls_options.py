@@ -42,7 +42,7 @@ class TlsOptions(BaseModel):
     slow: bool = Field(default=False, description="Two connections to a service at once instead of five.")
     expiry_days: int = Field(default=30, ge=0, le=3650, description="A certificate is near its end this long before.")
     host_timeout: int = Field(
-        default=600, ge=5, le=86400, description="Seconds after which an address that holds things up is given up."
+        default=300, ge=5, le=86400, description="Seconds after which an address that holds things up is given up."
     )
     authorities: str = Field(
         default="", max_length=4096, description="Further authorities to trust: set by the worker (PEM file)."
