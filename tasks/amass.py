@@ -51,17 +51,21 @@ SMALL = tuple(_WORDS.split())
 ENGINE = """\
 # Runs Amass 5: its engine, an enumeration of at most $1 seconds, and what came of it.
 # The engine has one port for the whole machine, so the enumerations of one installation take turns.
-listens() { grep -qs ':0FA0 0*:0000 0A ' /proc/net/tcp /proc/net/tcp6; }
+listeners() { awk '$2 ~ /:0FA0$/ && $4 == "0A" { print $10 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null; }
+is_ours() {
+    for socket in $(listeners); do ls -l "/proc/$engine/fd" | grep -qF "socket:[$socket]" && return; done
+    false
+}
 : >names
 exec 9>../amass-engine.lock
 flock 9 || exit 3
-if listens; then
+if [ -n "$(listeners)" ]; then
     echo 'port 4000 is taken: another Amass engine may be running on this machine' >&2
     exit 3
 fi
 amass engine -nocolor -log-dir . >engine 2>&1 9>&- &
 engine=$!
-until listens; do
+until is_ours 2>/dev/null; do
     kill -0 "$engine" 2>/dev/null || { cat engine >&2; exit 3; }
     sleep 0.2
 done

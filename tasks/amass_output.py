@@ -96,8 +96,8 @@ def _read(output: Output) -> _Graph:
 
 
 def _each_line(graph: _Graph, text: str, take: _Taker) -> None:
-    # What has no end is half a line: a name cut short is another name.
-    for line in text.split("\n")[:-1]:
+    # A line that was cut short is none: without its end, no name is below the domain and no address is marked as one.
+    for line in text.split("\n"):
         words = line.strip()
         if not words or words in NOTHING or words == ENDED:
             continue

@@ -135,16 +135,20 @@ esac
 LISTENS = "exec python3 -c 'import socket,time; s=socket.create_server((\"\",4000)); time.sleep(60)'"
 
 
-def _enumerate(namespaces: Namespaces, folder: Path, engine: str, enum: str) -> subprocess.CompletedProcess[str]:
-    """Run the script with a program in Amass's place that has the faults of one."""
-    unit = folder / "unit"
+def _unit(folder: Path, engine: str, enum: str, name: str = "unit") -> tuple[list[str], dict[str, Any]]:
+    """How to run the script with a program in Amass's place that has the faults of one."""
+    unit = folder / name
     unit.mkdir()
     (unit / SCRIPT).write_text(ENGINE)
     (unit / "amass").write_text(STAND_IN.format(engine=engine, enum=enum))
     (unit / "amass").chmod(0o755)
-    path = f"{unit}:{os.environ['PATH']}"
-    argv = ["unshare", "--pid", "--fork", "--kill-child=KILL", "sh", SCRIPT, "2"]
-    return namespaces.scanner.run(argv, cwd=unit, env={"PATH": path})
+    argv = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "sh", SCRIPT, "2"]
+    return argv, {"cwd": unit, "env": {"PATH": f"{unit}:{os.environ['PATH']}"}}
+
+
+def _enumerate(namespaces: Namespaces, folder: Path, engine: str, enum: str) -> subprocess.CompletedProcess[str]:
+    argv, options = _unit(folder, engine, enum)
+    return namespaces.scanner.run(argv, **options)
 
 
 def test_the_engine_is_started_and_what_was_found_is_printed(namespaces: Namespaces, tmp_path: Path) -> None:
@@ -159,6 +163,14 @@ def test_what_an_enumeration_found_before_its_time_was_up_counts(namespaces: Nam
     done = _enumerate(namespaces, tmp_path, LISTENS, "exec sleep 60")
     assert (done.returncode, done.stdout) == (124, "")
     assert (tmp_path / "unit" / NAMES).read_text().split() == ["www.example.test", "mail.example.test"]
+
+
+def test_two_enumerations_take_turns(namespaces: Namespaces, tmp_path: Path) -> None:
+    started = []
+    for name in ("one", "two"):
+        argv, options = _unit(tmp_path, LISTENS, "sleep 0.5", name)
+        started.append(namespaces.scanner.popen(argv, **options))
+    assert [one.wait(timeout=20) for one in started] == [0, 0]
 
 
 def test_an_enumeration_that_fails_says_why(namespaces: Namespaces, tmp_path: Path) -> None:

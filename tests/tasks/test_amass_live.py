@@ -34,8 +34,11 @@ def _amass() -> None:
 
 
 @pytest.fixture
-def internet(namespaces: Namespaces) -> Iterator[Namespaces]:
+def internet(namespaces: Namespaces, tmp_path: Path) -> Iterator[Namespaces]:
     """Two namespaces; in the estate's, name servers answer wherever Amass asks."""
+    told = namespaces.scanner.run(["amass", "-version"], env={"PATH": search_path(), "HOME": str(tmp_path)})
+    if "v4." not in told.stdout + told.stderr:
+        pytest.skip("the Amass that is installed is not one that make tools builds")
     namespaces.add(*PUBLIC, RESOLVER, NS)
     server = namespaces.estate.popen(_inside("serve"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdout
