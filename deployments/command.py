@@ -197,6 +197,12 @@ def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> Non
 
 
 def _modules_here(settings: Settings) -> list[Module]:
+    from footprint.store import migrate, open_store
     from tasks.inspection import inspect_modules
 
-    return [Module.model_validate(found, from_attributes=True) for found in inspect_modules(settings)]
+    migrate(settings.store_url)
+    store = open_store(settings.store_url)
+    try:
+        return [Module.model_validate(found, from_attributes=True) for found in inspect_modules(settings, store)]
+    finally:
+        store.close()

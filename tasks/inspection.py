@@ -9,6 +9,7 @@ from pathlib import Path
 
 from footprint.errors import InstallationError, ToolMissing, ToolTooOld
 from footprint.settings import Settings
+from footprint.store import Store
 from tasks import nmap
 from tasks.catalogue import catalogue
 from tasks.runner import Limits, containment, run, search_path
@@ -41,10 +42,22 @@ def version_of(binary: Binary, work_dir: Path) -> str:
     if match is None:
         raise ToolMissing(f"{binary.name}: a program of that name is here, but it is another", hint=binary.install)
     version = match.group(1)
-    if tuple(int(part) for part in version.split(".")) < binary.minimum:
+    if _numbers(version) < binary.minimum:
         least = ".".join(str(part) for part in binary.minimum)
         raise ToolTooOld(f"{binary.name}: version {version} is older than {least}", hint=binary.install)
     return version
+
+
+def untried_version(binary: Binary, version: str) -> str:
+    """What is to be said of a version that is newer than those that were tried; empty where it is not."""
+    if binary.below is None or _numbers(version) < binary.below:
+        return ""
+    tried = ".".join(str(part) for part in binary.below)
+    return f"{binary.name} {version} is newer than what was tried (before {tried}): read its results with care"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 @cache
@@ -58,15 +71,18 @@ def powers(work_dir: Path) -> Powers:
     return nmap.powers_of(run(nmap.powers_probe(), Limits(INSPECTION_SECONDS, work_dir)))
 
 
-def inspect_modules(settings: Settings) -> list[ModuleState]:
+def inspect_modules(settings: Settings, store: Store | None = None) -> list[ModuleState]:
     """Look at every module of the catalogue, as it would be run here."""
-    return [_inspect(tool, settings.work_dir) for tool in catalogue().values()]
+    return [_inspect(tool, settings, store) for tool in catalogue().values()]
 
 
-def _inspect(tool: Tool, work_dir: Path) -> ModuleState:
-    if tool.binary is None:
-        return _state(tool, None, "ready")
+def _inspect(tool: Tool, settings: Settings, store: Store | None) -> ModuleState:
+    work_dir = settings.work_dir
     try:
+        if tool.check:
+            tool.check(settings, store)
+        if tool.binary is None:
+            return _state(tool, None, "ready")
         version = version_of(tool.binary, work_dir)
         contained = containment()
     except InstallationError as error:
@@ -76,6 +92,8 @@ def _inspect(tool: Tool, work_dir: Path) -> ModuleState:
         remedy = f"run the worker as root, or with ambient CAP_NET_RAW and CAP_NET_ADMIN: {granted.reason}"
         return _state(tool, version, "degraded", privileged=False, remedy=remedy)
     remedy = "" if contained == "bubblewrap" else f"apt-get install bubblewrap: contained by {contained} only"
+    if untried := untried_version(tool.binary, version):
+        return _state(tool, version, "degraded", remedy=untried)
     return _state(tool, version, "ready", privileged=True if tool.degrade else None, remedy=remedy)
 
 

@@ -44,6 +44,10 @@ GRACE_SECONDS = 2
 """Between SIGTERM and SIGKILL."""
 LOOK_SECONDS = 1.0
 """How often a running program's output is looked at for its progress."""
+GUARD_SECONDS = 0.05
+"""How often a confined program is held against its limits."""
+DATA = "data"
+"""What the files of a confined program are named after, with a number."""
 
 Watcher = Callable[[str], None]
 
@@ -90,6 +94,22 @@ _CONTAIN: dict[Containment, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Confinement:
+    """How a program is started that none of us wrote: in a stricter launcher than tools, with an empty environment.
+
+    `launcher` is an argument list that goes before the program's. `data` is what is open for it: its input, and then
+    the descriptors 3, 4, … that the launcher reads. `cap` is in bytes, of its output and of its errors each; the
+    launcher sees to it. `is_within` is asked several times a second whether the process of this id and its
+    children are within their limits: it is ended where they are not.
+    """
+
+    launcher: tuple[str, ...]
+    data: tuple[bytes, ...]
+    cap: int
+    is_within: Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one program is granted. `mark` is the scan it works for, to be seen in its environment."""
 
@@ -113,17 +133,21 @@ def containment() -> Containment:
     )
 
 
-def run(command: Command, limits: Limits, watch: Watcher = lambda text: None) -> Output:
+def run(
+    command: Command, limits: Limits, watch: Watcher = lambda text: None, confined: Confinement | None = None
+) -> Output:
     """Run a program to its end, its deadline, its output cap or the stop flag, whichever comes first.
 
     `watch` is given each new piece of its output about once a second. Returns what it wrote: at most `OUTPUT_CAP`
-    bytes of output, undecodable bytes replaced, and the last `STDERR_KEPT` of its errors.
+    bytes of output (or what it is confined to), undecodable bytes replaced, and the last `STDERR_KEPT` of its errors.
     """
     with _directory(limits.work_dir) as directory:
         for name, text in command.files.items():
             (directory / name).write_text(text)
+        for number, data in enumerate(confined.data if confined else ()):
+            (directory / f"{DATA}{number}").write_bytes(data)
         inside = Limits(limits.seconds, directory, limits.mark, limits.stopped)
-        return _run(command, inside, containment(), watch)
+        return _run(command, inside, confined or containment(), watch)
 
 
 @contextmanager
@@ -133,20 +157,25 @@ def _directory(parent: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _line(command: Command, limits: Limits, contained: Containment) -> str:
+def _line(command: Command, limits: Limits, contained: Containment | Confinement) -> str:
+    asked = command.stop_signal.name.removeprefix("SIG")
+    timed = ("timeout", "--signal", asked, "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
+    if isinstance(contained, Confinement):
+        words: tuple[str, ...] = ("env", "-i", *contained.launcher, *timed, *command.argv)
+        opened = "".join(f" {number + 2}<{DATA}{number}" for number in range(1, len(contained.data)))
+        return f"exec {shlex.join(words)} >stdout 2>stderr <{DATA}0{opened}"
     environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={limits.work_dir}"]
     if limits.mark:
         environment.append(f"PULSAR_SCAN={limits.mark}")
     capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
-    asked = command.stop_signal.name.removeprefix("SIG")
-    timed = ("timeout", "--signal", asked, "--kill-after", str(GRACE_SECONDS), str(limits.seconds))
     # The program is a child of `timeout`, so without a namespace it needs a signal of its own to die with it.
     inner = _DIES_WITH_PARENT if contained is Containment.PARENT_DEATH else ()
     words = (*environment, *capped, *_CONTAIN[contained], *timed, *inner, *command.argv)
     return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"
 
 
-def _run(command: Command, limits: Limits, contained: Containment, watch: Watcher) -> Output:
+def _run(command: Command, limits: Limits, contained: Containment | Confinement, watch: Watcher) -> Output:
+    confined = contained if isinstance(contained, Confinement) else None
     started = time.monotonic()
     operation = ShellOperation(  # noqa: S604 -- names the shell; _line says why its line is safe
         commands=[_line(command, limits, contained)],
@@ -157,12 +186,15 @@ def _run(command: Command, limits: Limits, contained: Containment, watch: Watche
     )
     with operation:
         process = operation.trigger()
-        ending = _watch(process.pid, command.stop_signal, limits, watch)
+        ending = _watch(process.pid, command.stop_signal, limits, watch, confined)
     seconds = time.monotonic() - started
-    return _collect(command, limits.work_dir, process.return_code, ending, seconds)
+    cap = confined.cap if confined else OUTPUT_CAP
+    return _collect(command, limits.work_dir, process.return_code, ending, seconds, cap)
 
 
-def _watch(pid: int, stop_signal: signal.Signals, limits: Limits, watch: Watcher) -> Ending:
+def _watch(
+    pid: int, stop_signal: signal.Signals, limits: Limits, watch: Watcher, confined: Confinement | None
+) -> Ending:
     """Wait for a process without reaping it; end it at its deadline or when the scan is stopped."""
     # `timeout` inside asks the program to end first; this deadline is for a launcher that hangs itself.
     deadline = time.monotonic() + limits.seconds + 2 * GRACE_SECONDS
@@ -174,10 +206,13 @@ def _watch(pid: int, stop_signal: signal.Signals, limits: Limits, watch: Watcher
         if time.monotonic() > deadline:
             _end(pid, stop_signal)
             return Ending.TIMED_OUT
+        if confined and not confined.is_within(pid):
+            _end(pid, stop_signal)
+            return Ending.KILLED
         if time.monotonic() > look_at:
             seen = _look(limits.work_dir / "stdout", seen, watch)
             look_at = time.monotonic() + LOOK_SECONDS
-        pause = min(pause * 1.5, 0.2)
+        pause = min(pause * 1.5, GUARD_SECONDS if confined else 0.2)
     return Ending.EXITED
 
 
@@ -204,19 +239,21 @@ def _end(pid: int, first: signal.Signals) -> None:
             time.sleep(0.02)
 
 
-def _collect(command: Command, directory: Path, returncode: int | None, ending: Ending, seconds: float) -> Output:
-    stdout, size = _read(directory / "stdout", OUTPUT_CAP)
-    stderr, _ = _read(directory / "stderr", OUTPUT_CAP)
+def _collect(
+    command: Command, directory: Path, returncode: int | None, ending: Ending, seconds: float, cap: int
+) -> Output:
+    stdout, size = _read(directory / "stdout", cap)
+    stderr, _ = _read(directory / "stderr", cap)
     if ending is Ending.EXITED:
-        ending = _ending_of(returncode, size)
+        ending = _ending_of(returncode, is_full=size >= cap)
     last = "\n".join(clean(line) for line in stderr[-STDERR_KEPT:].splitlines())
     files = {name: _read(directory / name, OUTPUT_CAP)[0] for name in command.keeps if (directory / name).is_file()}
     return Output(stdout, last, returncode, ending, seconds, files)
 
 
-def _ending_of(returncode: int | None, size: int) -> Ending:
+def _ending_of(returncode: int | None, *, is_full: bool) -> Ending:
     """Read the ending off the code that `timeout` leaves (coreutils manual) and the size of what was written."""
-    if size >= OUTPUT_CAP:
+    if is_full:
         return Ending.CAPPED
     if returncode == 124:
         return Ending.TIMED_OUT

@@ -32,7 +32,7 @@ from footprint.store.units import Settlement, Unit
 from footprint.text import clean
 from footprint.verdict import UnitStatus
 from tasks.catalogue import tool_named
-from tasks.inspection import powers, version_of
+from tasks.inspection import powers, untried_version, version_of
 from tasks.runner import Limits, containment, run
 from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Tool
 
@@ -182,14 +182,18 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.command is not None
     assert tool.parse is not None
     assert tool.binary is not None
+    if tool.check:
+        tool.check(under.settings, under.store)
     account.version = version_of(tool.binary, under.work_dir)
     account.containment = containment()
+    lesser = [untried_version(tool.binary, account.version)]
     options = _options(tool, under)
     if tool.installed:
         options = tool.installed(options, under.settings, account.version)
     if tool.degrade:
         options, degradation = tool.degrade(options, powers(under.work_dir))
-        account.degraded = str(degradation) if degradation else None
+        lesser.append(str(degradation or ""))
+    account.degraded = "; ".join(said for said in lesser if said) or None
     command = _with_exclusions(tool, tool.command(batch, options), batch, under.scope)
     account.command = shlex.join(command.argv)
     output = run(

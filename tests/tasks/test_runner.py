@@ -69,6 +69,24 @@ def test_files_are_there_while_it_runs_and_gone_afterwards(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_it_was_to_write_is_read_and_what_it_did_not_write_is_not_there(tmp_path: Path) -> None:
+    command = Command(
+        ("sh", "script"), {"script": r"printf 'sent\377' >meta; echo more >other"}, keeps=("meta", "absent")
+    )
+    output = run(command, _limits(tmp_path))
+    assert output.files == {"meta": "sent\N{REPLACEMENT CHARACTER}"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_asked_to_end_with_the_signal_it_understands(tmp_path: Path) -> None:
+    script = "trap 'echo saved >result; exit 0' INT; trap '' TERM; while :; do sleep 0.1; done"
+    command = Command(("sh", "script"), {"script": script}, keeps=("result",), stop_signal=signal.SIGINT)
+    assert run(command, _limits(tmp_path, seconds=1)).files == {"result": "saved\n"}
+    stopped = Limits(20, tmp_path, uuid4())
+    threading.Timer(0.5, stopped.stopped.set).start()
+    assert run(command, stopped).ending is Ending.STOPPED
+
+
 def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
     assert run(_script(r"printf 'a\377b'"), _limits(tmp_path)).stdout == "a\N{REPLACEMENT CHARACTER}b"
 

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
+from footprint.errors import FeedMissing
 from footprint.policy import PRESETS
-from footprint.records import Coverage, Host, Network, Outcome, Record, Service
+from footprint.records import Coverage, Finding, Host, Network, Outcome, Record, Service
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store.units import Settlement, Unit
@@ -213,6 +214,50 @@ def test_this_machines_modules_are_told_as_they_are(tmp_path: Path) -> None:
     assert states["dns"].state == "ready"
     assert states["nmap"].installed
     assert states["nmap"].version
+
+
+def test_a_version_newer_than_those_tried_is_run_and_said(under: Circumstances, stand_in: Callable[..., None]) -> None:
+    real = tool_named("nmap").binary
+    assert real is not None
+    newer = replace(real, version_argv=("echo", "Nmap version 99.1"), below=(8,))
+    stand_in(binary=newer, command=_script("echo 22"), parse=_parse, degrade=None)
+    settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
+    assert settled.status is UnitStatus.DONE
+    assert settled.degraded is not None
+    assert "99.1 is newer than what was tried (before 8)" in settled.degraded
+
+
+def test_what_came_from_outside_is_cleaned_and_bounded_before_it_is_kept(
+    under: Circumstances, stand_in: Callable[..., None]
+) -> None:
+    def parse(output: Output, batch: Batch) -> Iterator[Record | Coverage]:
+        yield Service("127.0.0.1", 22, product="Evil\x1b[2J\u202e" + "x" * 9000)
+        yield Finding("nmap/x", "127.0.0.1", title="bad\nline", evidence="y" * 9000)
+        yield Coverage("127.0.0.1", Outcome.ANSWERED)
+
+    stand_in(command=_script("echo"), parse=parse)
+    service, finding = carry_out(Unit("nmap", 1, 0, (HERE,)), under).records
+    assert isinstance(service, Service)
+    assert isinstance(finding, Finding)
+    assert service.product is not None
+    assert service.product.startswith("Evil[2Jxxx")
+    assert len(service.product.encode()) <= 4096
+    assert (finding.title, len(finding.evidence), finding.module) == ("bad line", 4096, "nmap")
+
+
+def test_what_a_module_lacks_here_skips_its_unit_with_the_remedy(
+    under: Circumstances, stand_in: Callable[..., None]
+) -> None:
+    def lacking(settings: Settings, store: object) -> None:
+        raise FeedMissing("no feed", hint="fetch it")
+
+    stand_in(check=lacking, command=_script("touch ran"), parse=_parse)
+    settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
+    assert (settled.status, settled.error_code, settled.hint) == (UnitStatus.SKIPPED, "feed_missing", "fetch it")
+    assert settled.command == ""
+    assert _outcomes(settled) == {"127.0.0.1": Outcome.NOT_LOOKED_AT}
+    states = {state.name: state for state in inspection.inspect_modules(under.settings)}
+    assert (states["cve_match"].state, states["cve_match"].remedy[-20:]) == ("missing", "pulsar feeds update)")
 
 
 def test_a_command_is_built_for_what_is_installed(under: Circumstances, stand_in: Callable[..., None]) -> None:
