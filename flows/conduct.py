@@ -68,7 +68,7 @@ class Conductor:
         self._cut_short: str | None = None
         self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
-        tools = [tool_named(name) for name in scan.policy.modules]
+        tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
 
@@ -117,7 +117,7 @@ class Conductor:
     def _spawn(self) -> bool:
         """Submit units while there is room for them; True while any is waiting."""
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take()
+            unit = self._frontier.take(running=[at_work.module for _, at_work in self._running.values()])
             if unit is None:
                 return False
             self._submit(unit)

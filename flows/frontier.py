@@ -122,13 +122,19 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self) -> Unit | None:
-        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first."""
-        for tool in self._tools:
-            for lane in self._lanes.values():
-                if lane.tool is tool and lane.waiting:
-                    return self._unit(lane)
-        return None
+    def take(self, running: Iterable[str] = ()) -> Unit | None:
+        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
+
+        `running` are the modules that are at work: those that come last wait for the others.
+        """
+        last = {tool.name for tool in self._tools if tool.comes_last}
+        ready = [lane for lane in self._lanes.values() if lane.waiting]
+        first = [lane for lane in ready if not lane.tool.comes_last]
+        if not first and set(running) - last:
+            return None
+        served = {tool.name: number for number, tool in enumerate(self._tools)}
+        lane = min(first or ready, key=lambda lane: served[lane.tool.name], default=None)
+        return self._unit(lane) if lane else None
 
     def _unit(self, lane: _Lane) -> Unit:
         chosen = list(islice(lane.waiting, lane.intake.batch))

@@ -5,6 +5,7 @@ PulsarError
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
+│   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
@@ -69,6 +70,10 @@ class TargetRefused(RequestError):
 
 class InvalidPolicy(RequestError):
     code = "invalid_policy"
+
+
+class InvalidExtension(RequestError):
+    code = "invalid_extension"
 
 
 class NotFound(RequestError):

@@ -14,7 +14,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
@@ -178,6 +178,14 @@ class Tool:
     """What it risks with these options, where they change it: never less than `risk`."""
     check: Callable[[Settings, Store | None], None] | None = None
     """Raises `InstallationError` where a module without a program lacks something here (a feed, a sandbox)."""
+    takes: Callable[[Settings], tuple[Intake, ...]] | None = None
+    """What of `accepts` it takes on this installation, where that depends on it."""
+    comes_last: bool = False
+    """True where it works with all that was found: asked once nothing else of the scan waits or runs."""
+
+    def here(self, settings: Settings) -> Tool:
+        """The module as this installation has it."""
+        return replace(self, accepts=self.takes(settings)) if self.takes else self
 
     def intake_of(self, record: Record, *, is_root: bool = False) -> Intake | None:
         """The intake that takes this record, or None. `is_root`: the scan was asked for it."""
