@@ -152,6 +152,8 @@ def _read(folder: Path) -> Extension:
 
 
 def _text(path: Path, most: int) -> str:
+    if not path.is_file():
+        raise InvalidExtension(f"{path.name} is not there")
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)

@@ -80,7 +80,9 @@ class Manifest(BaseModel):
     @field_validator("interpreter")
     @classmethod
     def _of_the_system(cls, value: str | None) -> str | None:
-        if value is not None and ("/../" in f"/{value}/" or ("/" in value and not value.startswith(("/usr/", "/bin/")))):
+        if value is not None and (
+            "/../" in f"/{value}/" or ("/" in value and not value.startswith(("/usr/", "/bin/")))
+        ):
             raise ValueError("a program's name, or its path below /usr or /bin")
         return value
 
