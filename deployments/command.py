@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.client import Api
+from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, prefect_environment, read_settings, token_of
 from deployments.scanning import Wish, ask, carry_out
@@ -55,6 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(extension_app, name="extension")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
 ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]

@@ -39,7 +39,7 @@ class Manifest(BaseModel):
 
     name: Name = Field(description="What it is called: as its folder.")
     description: Line = Field(default="", max_length=1000, description="What it looks for.")
-    accepts: tuple[Kind, ...] = Field(min_length=1, max_length=3, description="What it is run for, once each.")
+    accepts: tuple[Kind, ...] = Field(max_length=3, description="What it is run for, once each.")
     services: tuple[ServiceName, ...] = Field(
         default=(), max_length=50, description="Of services, only these, by the names that nmap gives them."
     )
@@ -66,8 +66,8 @@ class Manifest(BaseModel):
     @field_validator("accepts")
     @classmethod
     def _each_once(cls, value: tuple[Kind, ...]) -> tuple[Kind, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("a kind stands twice")
+        if not value or len(set(value)) < len(value):
+            raise ValueError("one or more of domain, host and service, none of them twice")
         return value
 
     @field_validator("script")

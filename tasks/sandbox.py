@@ -62,10 +62,14 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a script ended. `exceeded` says which of the sandbox's own limits ended it, and is empty where none did."""
+    """How a script ended. `exceeded` says which of the sandbox's own limits ended it, and is empty where none did.
+
+    `memory` is the most that it was seen to use, in bytes.
+    """
 
     output: Output
     exceeded: str = ""
+    memory: int = 0
 
 
 def run_script(script: Script, given: str, environment: Mapping[str, str], limits: Limits, memory: int) -> Held:
@@ -83,7 +87,7 @@ def run_script(script: Script, given: str, environment: Mapping[str, str], limit
     output = run(Command(words), limits, confined=confined)
     if output.returncode and not output.stdout and output.stderr.startswith("bwrap: "):
         raise SandboxMissing(f"the sandbox for extensions could not be made: {_last(output.stderr)}", hint=_REMEDY)
-    return Held(output, guard.exceeded)
+    return Held(output, guard.exceeded, guard.seen)
 
 
 def _word(text: str) -> bytes:
@@ -170,6 +174,7 @@ class _Guard:
     most: int
     """Bytes."""
     exceeded: str = ""
+    seen: int = 0
     _look_at: float = field(default_factory=time.monotonic)
 
     def is_within(self, pid: int) -> bool:
@@ -179,7 +184,9 @@ class _Guard:
             return True
         pids = list(tree_of(pid))
         kept, inodes = _kept_files(pids)
-        if kept + sum(memory_of(each) for each in pids) > self.most:
+        used = kept + sum(memory_of(each) for each in pids)
+        self.seen = max(self.seen, used)
+        if used > self.most:
             self.exceeded = f"used more than {self.most // MEBIBYTE} MiB of memory"
         elif inodes > INODES:
             self.exceeded = f"made more than {INODES} files"
