@@ -121,6 +121,7 @@ def test_one_that_hangs_and_one_that_is_hostile_cost_themselves_only(under: Circ
         ("k = [bytearray(b'x' * 90_000_000)]\nimport time\ntime.sleep(20)", {"interpreter": "python3", "memory": 32},
          "tool_killed", "bad: ended, as it used more than 32 MiB of memory"),
     ],
+    ids=["hangs", "fails", "is no Python", "has no interpreter", "is killed", "floods", "hoards"],
 )  # fmt: skip
 def test_how_it_failed_is_said_by_its_own_error(
     under: Circumstances, text: str, fields: dict[str, object], code: str, said: str
