@@ -164,10 +164,15 @@ class Conductor:
     def conclude(self) -> State:
         """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
-        if self._frontier.over_limit:
-            left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
+        if over := self._frontier.over_limit:
+            left_out += (f"{over} records over the policy's max_records were not followed",)
+        if deep := self._frontier.too_deep:
+            left_out += (f"{deep} records further from the target than the policy's depth were not followed",)
         reports = self._here.store.keep(partial(reports_of, scan_id=self._scan.id))
-        verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+        ahead = {name: tool_named(name).counts_for for name in self._scan.policy.modules}
+        verdict = conclude(
+            reports, self._scan.policy.required, counts_for=ahead, cut_short=self._cut_short, left_out=left_out
+        )
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)

@@ -139,7 +139,7 @@ def _save_coverage(session: Session, unit_id: int, coverage: Iterable[Coverage])
 
 def reports_of(session: Session, scan_id: UUID) -> list[UnitReport]:
     """What every unit of a scan says of itself, for the verdict, in the order they were planned."""
-    notes: dict[int, list[str]] = {}
+    notes: dict[tuple[int, bool], list[str]] = {}
     odd = (
         select(CoverageRow.module_run_id, CoverageRow.subject, CoverageRow.outcome, CoverageRow.note)
         .join(ModuleRun, ModuleRun.id == CoverageRow.module_run_id)
@@ -147,21 +147,22 @@ def reports_of(session: Session, scan_id: UUID) -> list[UnitReport]:
         .order_by(CoverageRow.module_run_id, CoverageRow.subject)
     )
     for unit_id, subject, outcome, note in session.execute(odd):
-        said = notes.setdefault(unit_id, [])
+        said = notes.setdefault((unit_id, outcome == Outcome.SILENT), [])
         if len(said) < NOTES_KEPT:
             said.append(f"{subject}: {note or outcome.replace('_', ' ')}")
     runs = session.scalars(select(ModuleRun).where(ModuleRun.scan_id == scan_id).order_by(ModuleRun.id))
-    return [_report(run, tuple(notes.get(run.id, ()))) for run in runs]
+    return [_report(run, notes.get((run.id, False), ()), notes.get((run.id, True), ())) for run in runs]
 
 
-def _report(run: ModuleRun, notes: tuple[str, ...]) -> UnitReport:
+def _report(run: ModuleRun, notes: Iterable[str], silent: Iterable[str]) -> UnitReport:
     hint = f" ({run.hint})" if run.hint else ""
     return UnitReport(
         run.module,
         run.batch,
         UnitStatus(run.status),
         coverage={Outcome(outcome): count for outcome, count in run.coverage.items()},
-        notes=notes,
+        notes=tuple(notes),
+        silent=tuple(silent),
         error=f"{run.error}{hint}" if run.error else None,
         degraded=run.degraded,
     )
