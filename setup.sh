@@ -92,7 +92,7 @@ scanners() {
 
 declare -rA LISTENERS=(
     [ip]=iproute2 [nft]=nftables [nginx]=nginx [sshd]=openssh-server [redis-server]=redis-server [memcached]=memcached
-    [vsftpd]=vsftpd [openssl]=openssl
+    [vsftpd]=vsftpd [openssl]=openssl [dig]=bind9-dnsutils [curl]=curl
 )
 
 has_listeners() {
