@@ -29,7 +29,7 @@ from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
-from footprint.store.units import Unit, digest_of, lose_unit, plan_unit, reports_of
+from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
@@ -106,6 +106,8 @@ class Conductor:
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
+        if self._scan.attempt > 1:
+            self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
         self._publish()
         while self._spawn() or self._running:

@@ -16,7 +16,7 @@ from math import ceil
 
 from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
 from footprint.scope import Decision, Scope
-from footprint.store.units import Unit
+from footprint.store.units import Finished, Unit
 from tasks.tool import Intake, Tool
 
 SWEEP_ADDRESSES = 64
@@ -76,6 +76,13 @@ class Frontier:
                 for tool in self._tools:
                     self._queue(tool, record, depth)
                 self.offer(self._endpoints(record), depth)
+
+    def resume(self, finished: Sequence[Finished]) -> None:
+        """Take up what was done before: nobody is given again what he had, and what was found is offered."""
+        for done in finished:
+            self._given.update((done.unit.module, record) for record in done.unit.records)
+        for done in finished:
+            self.offer(done.found, done.unit.depth + 1)
 
     def _endpoints(self, record: Record) -> list[Endpoint]:
         """What a host or an identified service makes reachable, together with what was known before."""
