@@ -29,7 +29,7 @@ from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
-from footprint.store.units import Unit, digest_of, lose_unit, plan_unit, reports_of
+from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
@@ -106,6 +106,8 @@ class Conductor:
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
+        if self._scan.attempt > 1:
+            self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
         self._publish()
         while self._spawn() or self._running:
@@ -164,10 +166,15 @@ class Conductor:
     def conclude(self) -> State:
         """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
-        if self._frontier.over_limit:
-            left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
+        if over := self._frontier.over_limit:
+            left_out += (f"{over} records over the policy's max_records were not followed",)
+        if deep := self._frontier.too_deep:
+            left_out += (f"{deep} records further from the target than the policy's depth were not followed",)
         reports = self._here.store.keep(partial(reports_of, scan_id=self._scan.id))
-        verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+        ahead = {name: tool_named(name).counts_for for name in self._scan.policy.modules}
+        verdict = conclude(
+            reports, self._scan.policy.required, counts_for=ahead, cut_short=self._cut_short, left_out=left_out
+        )
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)

@@ -29,7 +29,7 @@ class ScanPolicy(BaseModel):
     intensity: int = Field(default=3, ge=0, le=5, description="0 paranoid to 5 reckless: timing, rates, retries.")
     ports: str = Field(default="top:1000", max_length=2000)
     max_addresses: int = Field(default=4096, ge=1, le=65536, description="Largest network one scan may cover.")
-    depth: int = Field(default=4, ge=0, le=16, description="How many discoveries away from the target a scan goes.")
+    depth: int = Field(default=8, ge=0, le=16, description="How many discoveries away from the target a scan goes.")
     max_records: int = Field(default=100_000, ge=1, le=1_000_000, description="Records after which a scan takes none.")
     unit_timeout: int = Field(default=3600, ge=10, le=86400, description="Seconds one unit may run.")
     scan_timeout: int = Field(default=21600, ge=30, le=604800, description="Seconds the whole scan may run.")
@@ -76,8 +76,21 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="full_discovery",
             description="Everything a careful engineer would look at: names, every TCP port, versions.",
-            modules={"dns": {}, "nmap": {}},
+            modules={
+                "dns": {},
+                "ct": {},
+                "amass": {},
+                "dns_brute": {},
+                "tld_expansion": {},
+                "ripestat": {},
+                "nmap": {},
+                "tls": {},
+                "ssh_audit": {},
+                "service_checks": {},
+                "cve_match": {},
+            },
             ports="all",
+            depth=12,
             required=("nmap",),
         ),
         ScanPolicy(

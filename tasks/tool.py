@@ -178,6 +178,8 @@ class Tool:
     """What it risks with these options, where they change it: never less than `risk`."""
     check: Callable[[Settings, Store | None], None] | None = None
     """Raises `InstallationError` where a module without a program lacks something here (a feed, a sandbox)."""
+    counts_for: str = ""
+    """The module that it looks ahead for: where that one then has nothing to look at, this one's answer will do."""
     takes: Callable[[Settings], tuple[Intake, ...]] | None = None
     """What of `accepts` it takes on this installation, where that depends on it."""
     comes_last: bool = False

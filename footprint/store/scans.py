@@ -22,6 +22,8 @@ from footprint.verdict import UNFINISHED
 
 LEASE = timedelta(seconds=60)
 """How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
+UNIT_LOST = "unit_lost"
+"""The error code of a unit whose result was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.lease_until = now() + LEASE
     if scan.attempt > 1:
         # What an earlier attempt left unfinished is begun anew; what it finished stays.
-        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, ModuleRun.status.in_(UNFINISHED)))
+        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_((UNIT_LOST, ScanStopped.code))
+        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, unfinished))
     return Begun(
         id=scan.id,
         asset_id=scan.asset_id,

@@ -90,7 +90,8 @@ class Estate:
 
 def _is_fair(address: str) -> bool:
     found = ip_address(address)
-    return address not in at.FORBIDDEN and any(found in ip_network(net) for net in (at.NET, at.NET6))
+    is_ours = address in at.PUBLIC_RESOLVERS or any(found in ip_network(net) for net in (at.NET, at.NET6))
+    return is_ours and address not in at.FORBIDDEN
 
 
 def lacking() -> str | None:

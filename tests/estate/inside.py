@@ -71,6 +71,8 @@ def main(certificates: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(NameServer(text, host=at.NS1, port=53))
         stack.enter_context(NameServer(text, host=at.NS2, port=53, transfers=[zone.CORP]))
+        for address in at.PUBLIC_RESOLVERS:
+            stack.enter_context(NameServer(text, host=address, port=53))
         stack.enter_context(scripted())
         asyncio.run(_serve(certificates))
 

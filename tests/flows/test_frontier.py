@@ -118,6 +118,10 @@ def test_a_scan_goes_no_deeper_than_its_policy() -> None:
     frontier.offer(_hosts(1), depth=1)
     frontier.offer(_hosts(2), depth=2)
     assert [unit.records for unit in _all(frontier)] == [tuple(_hosts(1))]
+    assert frontier.too_deep == 1
+    frontier.offer(_hosts(2), depth=1)
+    assert [unit.records for unit in _all(frontier)] == [tuple(_hosts(2))]
+    assert frontier.too_deep == 0
 
 
 def test_records_over_the_limit_are_counted_and_not_followed() -> None:
