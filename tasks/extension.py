@@ -145,9 +145,11 @@ class _Shift:
     findings: int = 0
 
     def about(self, record: Record, extensions: list[Extension], notes: list[str]) -> Iterator[Finding | Coverage]:
-        """Run each for one record; the record's coverage comes last."""
-        outcome, given = Outcome.SILENT, told_of(record, self._around(record))
-        for extension in extensions:
+        """Run each that accepts the record, as it is known by now; the record's coverage comes last."""
+        around = self._around(record)
+        record = around.known(record)
+        outcome, given = Outcome.SILENT, told_of(record, around)
+        for extension in (one for one in extensions if one.manifest.takes(record)):
             if self.hung[extension.name] >= GIVEN_UP or self.asking.is_over():
                 reason = "the time was up" if self.asking.is_over() else "it hung on those before"
                 notes.append(f"{extension.name}: not run, as {reason}")
@@ -199,8 +201,7 @@ def probe(batch: Batch, options: ExtensionOptions, asking: Asking) -> Iterator[F
     chosen, notes = _chosen(options, asking.settings)
     shift = _Shift(options, asking)
     for number, record in enumerate(batch, start=1):
-        fitting = [extension for extension in chosen if extension.manifest.takes(record)]
-        yield from shift.about(record, fitting, notes)
+        yield from shift.about(record, chosen, notes)
         notes = []
         asking.report(100 * number / len(batch))
     if shift.error and (shift.findings or not shift.ended_well):

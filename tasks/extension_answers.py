@@ -63,9 +63,10 @@ class Reading:
 
 def told_of(record: Record, around: Surroundings) -> Given:
     """What an extension is told of a record and of what the scan has seen around it."""
+    record = around.known(record)
     services = [one for one in around.services if one != record]
     if isinstance(record, Service):
-        services = [next((one for one in around.services if one == record), record), *services]
+        services = [record, *services]
     named = record.name if isinstance(record, DomainName | Host) else None
     address = "" if isinstance(record, DomainName) else getattr(record, "address", "")
     fqdn = named or next(iter(around.names), address)

@@ -26,6 +26,10 @@ class Surroundings:
     addresses: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
 
+    def known(self, record: Record) -> Record:
+        """A record as it is known by now: a service that was found open has a name later."""
+        return next((one for one in self.services if one == record), record)
+
 
 def surroundings_of(session: Session, scan_id: UUID, record: Record) -> Surroundings:
     """What the scan knows by now of a domain's addresses, or of a host's or a service's names and its neighbours."""

@@ -18,6 +18,7 @@ from footprint.policy import PRESETS, ScanPolicy
 from footprint.records import DomainName, Finding, Host, Network, Outcome, Record, Service
 from footprint.scope import Scope
 from footprint.settings import Settings
+from footprint.store import migrate, open_store
 from footprint.store.units import Settlement, Unit
 from footprint.verdict import UnitStatus
 from tasks import extension, inspection, sandbox
@@ -25,6 +26,7 @@ from tasks.extension import GIVEN_UP, TOOL, check, takes
 from tasks.tool import Pace
 from tasks.unit import Circumstances, carry_out
 from tests.processes import marked, wait_until_gone
+from tests.seen import seen_by_a_scan
 from tests.tasks.held import require_sandbox
 
 HERE = Host("127.0.0.1", name="www.example.test")
@@ -91,6 +93,19 @@ def test_each_is_run_once_for_each_record_that_it_accepts(under: Circumstances) 
     assert _outcomes(settled) == {
         "127.0.0.1": Outcome.ANSWERED, "127.0.0.1:80/tcp": Outcome.ANSWERED, "127.0.0.1:22/tcp": Outcome.SILENT
     }  # fmt: skip
+
+
+def test_it_is_told_what_the_whole_scan_has_seen(under: Circumstances) -> None:
+    _install(under, "any", TELLS, accepts=("service",))
+    _install(under, "web", TELLS, accepts=("service",), services=("http",))
+    migrate(under.settings.store_url)
+    store = open_store(under.settings.store_url)
+    bare = Service("127.0.0.1", 80)
+    scan_id = seen_by_a_scan(store, (HERE, bare), (WEB, Service("127.0.0.1", 22, name="ssh")))
+    settled = _run(replace(under, store=store, scan_id=scan_id), bare)
+    store.close()
+    said = {one.rule: one.title for one in settled.records if isinstance(one, Finding)}
+    assert said == {f"extension/{name}/told": "told www.example.test 80/HTTP,22/SSH" for name in ("any", "web")}
 
 
 def test_one_that_hangs_and_one_that_is_hostile_cost_themselves_only(under: Circumstances) -> None:
