@@ -36,7 +36,7 @@ def recursion(place: Place, name: str, *, over_udp: bool) -> Said:
     if not answer.flags & dns.flags.RA or answer.flags & dns.flags.AA or not answer.answer:
         said = dns.rcode.to_text(answer.rcode())
         return Said(f"it looks nothing up for strangers ({said}, {len(answer.answer)} answers)")
-    found = ", ".join(str(record) for records in answer.answer[:1] for record in list(records)[:SHOWN])
+    found = ", ".join(sorted(str(record) for records in answer.answer[:1] for record in records)[:SHOWN])
     evidence = f"asked over {'UDP' if over_udp else 'TCP'} for the name servers of {name}, it said: {found}"
     return OPEN.found("The name server looks names up for anybody", evidence)
 

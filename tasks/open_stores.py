@@ -57,13 +57,13 @@ def redis(place: Place) -> Said:
 def memcached(place: Place) -> Said:
     """Whether it tells its statistics to who gave no password."""
     with Talk(place) as talk:
-        talk.say(b"version\r\n")
+        # Longer than a header of the binary protocol: who speaks that alone hangs up, and does not wait for more.
+        talk.say(b"version\r\nstats\r\nversion\r\n")
         first = talk.line()
         if first.startswith(b"CLIENT_ERROR"):
             return Said(f"{AUTH} ({shown(first)})")
         if not first.startswith(b"VERSION "):
             raise Garbled("it does not speak memcached's protocol")
-        talk.say(b"stats\r\n")
         facts = {}
         while (line := talk.line()).startswith(b"STAT "):
             name, _, facts[name] = line[5:].partition(b" ")

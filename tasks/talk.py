@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -122,14 +122,11 @@ class Talk:
                 raise Garbled(f"TLS failed: {error.reason or 'no reason given'}") from None
 
     def say(self, data: bytes) -> None:
-        """Send all of it. That a service which has spoken listens no more is seen when it is to be heard."""
-        try:
+        """Send all of it. That the service listens no more is seen when it is to be heard: it may have spoken first."""
+        with suppress(ConnectionError):
             while data:
                 sent = self._patiently(partial(self._socket.send, data), select.POLLOUT)
                 data = data[sent:]
-        except ConnectionError:
-            if not self._total:
-                raise
 
     def line(self) -> bytes:
         """The next line without its end; what there was, where the service closed before one ended."""
