@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -214,6 +215,14 @@ def test_an_open_search_engine_is_found_over_tls(tmp_path: Path) -> None:
     with TlsServer(HERE, make_certificates(tmp_path)["good"], reply=_web(json.dumps(ELASTIC))) as server:
         looked = look(Service(HERE, server.port, name="http", tunnel="ssl"))
     assert looked.rules == ["elasticsearch-open"]
+
+
+def test_tls_that_nobody_should_speak_any_more_is_spoken(tmp_path: Path) -> None:
+    certificate, old = make_certificates(tmp_path)["weak_key"], ssl.TLSVersion.TLSv1
+    page, ciphers = _web(_titled("IIS7")), "ALL:@SECLEVEL=0"
+    with TlsServer(HERE, certificate, first=old, last=old, ciphers=ciphers, reply=page) as server:
+        looked = look(Service(HERE, server.port, name="http", tunnel="ssl"))
+    assert looked.rules == ["default-page"]
 
 
 def test_a_locked_search_engine_is_none() -> None:
