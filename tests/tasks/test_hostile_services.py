@@ -46,6 +46,18 @@ def test_hostile_services_cost_their_time_and_nothing_else(manner: Any, tunnel: 
     assert looked.seconds < 3
 
 
+def test_statistics_without_end_are_read_to_a_bound() -> None:
+    def pour(connection: socket.socket, over: Event) -> None:
+        connection.sendall(b"VERSION 1.6.18\r\n")
+        while not over.is_set():
+            connection.sendall(b"STAT a 1\r\n" * 5000)
+
+    with Listener(pour) as listener:
+        looked = look(Service(HERE, listener.port, name="memcached"))
+    assert looked.findings == []
+    assert looked.said == (Outcome.ANSWERED, "memcached (version, stats): it says more than is read of it")
+
+
 def test_what_times_out_says_what_was_waited_for() -> None:
     with Listener(hang) as listener:
         plain = look(Service(HERE, listener.port, name="redis"), options={"timeout": 0.3})

@@ -178,6 +178,18 @@ def _open_answer(question: bytes) -> bytes:
     return answer.to_wire()
 
 
+def _authoritative(question: bytes) -> bytes:
+    answer = dns.message.from_wire(_open_answer(question))
+    answer.flags |= dns.flags.AA
+    return answer.to_wire()
+
+
+def test_an_answer_from_zones_of_its_own_is_none_whatever_else_it_offers() -> None:
+    with _datagrams([_authoritative]) as (port, _):
+        looked = look(Service(HERE, port, "udp", name="domain"))
+    assert (looked.rules, looked.said[0]) == ([], Outcome.ANSWERED)
+
+
 def _another(question: bytes) -> bytes:
     return struct.pack("!H", struct.unpack_from("!H", question)[0] ^ 1) + _open_answer(question)[2:]
 
