@@ -10,8 +10,9 @@ import asyncio
 import ssl
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -97,6 +98,12 @@ class _Heard:
 
     head: httpx.Response | None = None
     body: bytearray = field(default_factory=bytearray)
+    connection: Any = None
+
+    async def note(self, event: str, told: Mapping[str, Any]) -> None:
+        """Keep the connection, as httpcore tells of it (its `trace` extension)."""
+        if event == "connection.connect_tcp.complete":
+            self.connection = told["return_value"]
 
 
 class Visit:
@@ -142,14 +149,14 @@ class Visit:
         heard, begun = _Heard(), time.monotonic()
         try:
             async with asyncio.timeout(max(0.0, self._left)):
-                await self._read(self._request(url), heard, most)
+                await self._read(self._request(url, heard), heard, most)
         except (TimeoutError, httpx.TransportError, OSError, ValueError) as error:
             return self._broken(url, heard, error, most)
         finally:
             self._left -= time.monotonic() - begun
         return _reply(url, heard, most, "its beginning was read only" if len(heard.body) > most else "")
 
-    def _request(self, url: httpx.URL) -> httpx.Request:
+    def _request(self, url: httpx.URL, heard: _Heard) -> httpx.Request:
         endpoint, seconds = self._endpoint, max(0.1, self._left)
         there = httpx.URL(scheme=self.start.scheme, host=endpoint.address, port=endpoint.port, raw_path=url.raw_path)
         headers = {
@@ -159,22 +166,23 @@ class Visit:
             "Accept-Encoding": "identity",
             "Connection": "close",
         }
-        extensions: dict[str, object] = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), seconds)}
-        if endpoint.name:
-            extensions["sni_hostname"] = endpoint.name
+        timeout = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+        extensions = {"timeout": timeout, "trace": heard.note, "sni_hostname": endpoint.name}
         return httpx.Request("GET", there, headers=headers, extensions=extensions)
 
     async def _read(self, request: httpx.Request, heard: _Heard, most: int) -> None:
         # Not through a client of httpx: that would keep cookies, and stumble over redirects that lead nowhere.
-        answer = await self._transport.handle_async_request(request)
-        heard.head = answer
         try:
-            async for piece in answer.aiter_raw():
+            heard.head = await self._transport.handle_async_request(request)
+            async for piece in heard.head.aiter_raw():
                 heard.body += piece
                 if len(heard.body) > most:
                     break
         finally:
-            await answer.aclose()
+            if heard.head:
+                await heard.head.aclose()
+            if heard.connection:
+                await heard.connection.aclose()  # httpcore leaves it open where TLS was being agreed upon
 
     def _broken(self, url: httpx.URL, heard: _Heard, error: Exception, most: int) -> Reply:
         is_late = isinstance(error, TimeoutError | httpx.TimeoutException)

@@ -6,6 +6,7 @@ does not (37 s for 64 KiB of `<a `), and so gets single tags only.
 
 from __future__ import annotations
 
+import codecs
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -85,10 +86,9 @@ def _charset(reply: Reply) -> str:
     name = told[1].lower() if told else ""
     name = AS_BROWSERS_DO.get(name, name)
     try:
-        b"".decode(name if CHARSETS.fullmatch(name) else "utf-8")
+        return codecs.lookup(name).name if CHARSETS.fullmatch(name) else "utf-8"
     except LookupError:
         return "utf-8"
-    return name if CHARSETS.fullmatch(name) else "utf-8"
 
 
 def _without_comments(text: str) -> str:
