@@ -164,7 +164,7 @@ class Visit:
             "User-Agent": self._manners.user_agent,
             "Accept": "text/html,*/*;q=0.8",
             "Accept-Encoding": "identity",
-            "Connection": "close",
+            "Connection": "close",  # over one of another name another site would answer
         }
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
         extensions = {"timeout": timeout, "trace": heard.note, "sni_hostname": endpoint.name}
@@ -203,15 +203,14 @@ def joined(base: httpx.URL, text: str) -> httpx.URL | None:
 
 
 def transport() -> httpx.AsyncHTTPTransport:
-    """Connections for visits: each is used once, since one of another name would show another site."""
+    """Connections for visits, over TLS of any age and with any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     # What is spoken, however old: that it should not be is the tls module's to say.
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:@SECLEVEL=0")
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
 
 
 def _unanswered(error: Exception, seconds: float, *, is_late: bool) -> Unanswered:

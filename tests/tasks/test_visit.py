@@ -57,6 +57,7 @@ def test_it_asks_the_address_by_the_name_and_says_who_asks() -> None:
     assert (seen.last.status, seen.last.body, seen.last.headers["x-own"], seen.lack) == (200, b"hello", "1", "")
     assert site.headers()["user-agent"] == "Tester/1"
     assert site.headers()["accept-encoding"] == "identity"
+    assert site.headers()["connection"] == "close"
     assert requests == len(site.asked) == 1
 
 
