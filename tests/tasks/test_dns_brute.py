@@ -229,6 +229,16 @@ def test_a_wildcard_that_never_repeats_itself_makes_no_noise() -> None:
 
 
 @pytest.mark.usefixtures("few_words")
+def test_a_level_that_is_tried_twice_has_one_record_for_its_wildcard(server: NameServer) -> None:
+    run = Run(server, "wild.test", options={"permutations": True})
+    assert [found.name for found in run.found.values() if found.wildcard] == ["www.wild.test"]
+    assert re.search(r"^2 of \d+ names exist; a wildcard answers below wild.test \(127.0.1.1\): [^;]+$", run.note)
+    stands_for = re.search(r"stands for (\d+) names", run.note)
+    assert stands_for
+    assert int(stands_for[1]) > 8
+
+
+@pytest.mark.usefixtures("few_words")
 def test_levels_below_found_names_are_tried_where_told_to(server: NameServer) -> None:
     assert Run(server, "example.test", options={"recursive": 1}).names >= below("corp.example.test", "www", "printer")
     run = Run(server, "example.test", options={"recursive": 2})
