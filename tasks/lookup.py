@@ -221,7 +221,7 @@ class Lookup:
 def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]) -> bool:
     """Follow the aliases of an answer into `seen`, take the addresses; True where the last alias is still open."""
     known = len(seen)
-    while records := _answered(response, seen[-1], "CNAME"):
+    while records := answered(response, seen[-1], "CNAME"):
         if records[0].target in seen:
             trail.note = "its aliases form a loop"
             return False
@@ -230,7 +230,7 @@ def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]
             return False
         seen.append(records[0].target)
     # Servers rotate the order; sorted, two scans keep the same ones of too many.
-    addresses = sorted(str(canonical_address(each.address)) for each in _answered(response, seen[-1], trail.rdtype))
+    addresses = sorted(str(canonical_address(each.address)) for each in answered(response, seen[-1], trail.rdtype))
     trail.addresses = tuple(addresses[:MAX_ADDRESSES])
     if len(addresses) > MAX_ADDRESSES:
         trail.note = f"only {MAX_ADDRESSES} of its {len(addresses)} addresses were kept"
@@ -239,7 +239,7 @@ def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]
     return len(seen) > known and not (addresses or trail.rcode == "NXDOMAIN" or is_final)
 
 
-def _answered(response: dns.message.Message, name: dns.name.Name, rdtype: str) -> list[Any]:
+def answered(response: dns.message.Message, name: dns.name.Name, rdtype: str) -> list[Any]:
     kind = dns.rdatatype.from_text(rdtype)
     return list(response.get_rrset(response.answer, name, dns.rdataclass.IN, kind) or ())
 

@@ -84,17 +84,23 @@ class Zone:
         for _ in range(MAX_LINKS):
             records = self.find(name)
             if records is None:
-                return _negative(response, dns.rcode.NXDOMAIN)
+                return _negative(response, dns.rcode.NXDOMAIN, self._soa_above(name))
             if fault := _fault(records, rdtype):
                 return None if fault == "DROP" else _negative(response, dns.rcode.from_text(fault))
             followed = "CNAME" if "CNAME" in records and rdtype != "CNAME" else rdtype
             if followed not in records:
-                return _negative(response, dns.rcode.NOERROR)
+                return _negative(response, dns.rcode.NOERROR, self._soa_above(name))
             response.answer.append(_rrset(name, followed, records[followed], asked.rdclass))
             if followed == rdtype or not chases:
                 break
             name = _absolute(records["CNAME"][0])
         return response
+
+    def _soa_above(self, name: dns.name.Name) -> dns.rrset.RRset | None:
+        """The SOA of the zone that a name is in (RFC 2308)."""
+        tops = (top for top in (name, *_above(name)) if "SOA" in self._records.get(top, {}))
+        top = next(tops, None)
+        return None if top is None else _rrset(top, "SOA", self._records[top]["SOA"])
 
     def transfer(self, query: dns.message.Message) -> dns.message.Message:
         """Give all records of a name and below, its SOA first and last; NOTAUTH where it has none."""
@@ -182,6 +188,11 @@ class NameServer:
         limit = 65535 if transport == "tcp" else max(512, query.payload)
         return _cut_to(response, limit)
 
+    def stream(self, wire: bytes) -> Iterator[bytes]:
+        """The messages that answer one over TCP: one, or none."""
+        if answer := self.respond(wire, "tcp"):
+            yield answer
+
     def _answer(self, query: dns.message.Message, transport: str) -> dns.message.Message | None:
         if query.question[0].rdtype != dns.rdatatype.AXFR:
             return self.zone.answer(query, chases=self.chases)
@@ -224,10 +235,11 @@ class _TcpHandler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while len(prefix := self.rfile.read(2)) == 2:
             wire = self.rfile.read(struct.unpack("!H", prefix)[0])
-            answer = self.server.owner.respond(wire, "tcp")
+            answer = None
+            for answer in self.server.owner.stream(wire):
+                self.wfile.write(struct.pack("!H", len(answer)) + answer)
             if answer is None:
                 return
-            self.wfile.write(struct.pack("!H", len(answer)) + answer)
 
 
 def free_port() -> int:
@@ -279,10 +291,12 @@ def _fault(records: dict[str, list[str]], rdtype: str) -> str | None:
     return next((fault for fault in FAULTS & records.keys() if {"", rdtype} & set(records[fault])), None)
 
 
-def _negative(response: dns.message.Message, rcode: dns.rcode.Rcode) -> dns.message.Message:
+def _negative(
+    response: dns.message.Message, rcode: dns.rcode.Rcode, soa: dns.rrset.RRset | None = None
+) -> dns.message.Message:
     response.set_rcode(rcode)
     if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        response.authority.append(_rrset(_absolute("test"), "SOA", [SOA]))
+        response.authority.append(soa or _rrset(_absolute("test"), "SOA", [SOA]))
     return response
 
 

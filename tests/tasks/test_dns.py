@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from footprint.errors import LookupFailed, PlatformError
-from footprint.records import Coverage, DomainName, Host, Outcome, Record
+from footprint.records import Coverage, DnsRecord, DomainName, Finding, Host, Outcome, Record
 from tasks.dns import PACES, TOOL, DnsOptions, configure, probe, servers_of
 from tasks.lookup import MAX_ADDRESSES, MAX_ALIASES, Answer, Trail, Wildcard
 from tasks.tool import Found, Pace, Risk
@@ -71,7 +71,8 @@ def server() -> Iterator[NameServer]:
 
 
 def options(**given: object) -> DnsOptions:
-    return DnsOptions.model_validate({"timeout": 5, "tries": 1, "rate": 1000, **given})
+    """Addresses and aliases only: what else a zone says is `test_dns_records`'s matter."""
+    return DnsOptions.model_validate({"timeout": 5, "tries": 1, "rate": 1000, "records": False, **given})
 
 
 IMPATIENT = options(timeout=1)
@@ -83,7 +84,7 @@ def look_up(server: NameServer, *names: str, how: DnsOptions | None = None) -> l
 
 
 def shown(found: list[Found]) -> list[Record]:
-    return [entry for entry in found if not isinstance(entry, Coverage)]
+    return [entry for entry in found if not isinstance(entry, Coverage | Finding)]
 
 
 def coverage(found: list[Found]) -> dict[str, tuple[Outcome, str]]:
@@ -443,7 +444,7 @@ def test_a_system_without_name_servers_is_told_where_to_name_some(tmp_path: Path
 
 def test_the_module_sends_nothing_to_the_target_and_says_what_it_makes() -> None:
     assert TOOL.risk is Risk.PASSIVE
-    assert TOOL.produces == (DomainName, Host)
+    assert TOOL.produces == (DomainName, Host, DnsRecord, Finding)
     assert TOOL.binary is None
     (intake,) = TOOL.accepts
     assert intake.key(DomainName("a.example.test", cname="b.example.test")) == "a.example.test"
