@@ -17,6 +17,7 @@ from tasks.lookup import MAX_ADDRESSES, MAX_ALIASES, Answer, Trail, Wildcard
 from tasks.tool import Found, Pace, Risk
 from tests.estate.name_server import NameServer, free_port
 from tests.tasks.asking import asking
+from tests.tasks.rotating import Rotating
 
 CHAIN = "".join(f"l{n}.chain.test CNAME l{n + 1}.chain.test\n" for n in range(25)) + "l25.chain.test A 127.0.0.1\n"
 MANY = "".join(f"many.example.test A 127.1.0.{n}\n" for n in range(1, 101))
@@ -299,6 +300,17 @@ def test_a_wildcards_alias_is_known_by_its_name_whatever_its_addresses(alias: st
 
     wildcard = Wildcard((answer(("pool.cdn.test",), "1.1.1.1"), answer(("pool.cdn.test",), "2.2.2.2")))
     assert wildcard.covers(answer((alias,) if alias else (), "3.3.3.3")) is covered
+
+
+@pytest.mark.parametrize("size", [4, None], ids=["a pool", "never the same"])
+def test_a_wildcard_of_many_addresses_is_known_for_one(size: int | None) -> None:
+    names = [f"n{number}.pool.test" for number in range(6)]
+    with Rotating(size) as server:
+        found = look_up(server, *names, "mail.pool.test")
+    marks = {record.name: record.wildcard for record in shown(found) if isinstance(record, DomainName)}
+    assert {name: marks[name] for name in names} == dict.fromkeys(names, True)
+    assert not marks["mail.pool.test"]
+    assert {record.name for record in shown(found) if isinstance(record, Host)} == set(names[:3])
 
 
 def test_no_server_at_all_is_a_failure_that_names_the_remedy() -> None:

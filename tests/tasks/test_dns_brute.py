@@ -6,11 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
-import dns.message
-import dns.rrset
 import pytest
 from pydantic import ValidationError
 
@@ -21,6 +18,7 @@ from tasks.dns_brute import SMALL, TOOL, DnsBruteOptions, permutations, probe, w
 from tasks.tool import Pace, Risk
 from tests.estate.name_server import NameServer, free_port
 from tests.tasks.asking import asking
+from tests.tasks.rotating import Rotating
 
 ZONE = """
 www.example.test          A 127.0.0.1
@@ -189,27 +187,6 @@ def test_half_an_answer_does_not_tell_a_name_from_the_wildcard(server: NameServe
     run = Run(server, "any.test", options={"timeout": 0.5})
     assert "mail.any.test" not in run.names
     assert "1 were not answered" in run.note
-
-
-class Rotating(NameServer):
-    """Answers any name below `pool.test` with an address it never gave before, or one of a few; one is its own."""
-
-    def __init__(self, size: int | None) -> None:
-        super().__init__({"own.test": "A 127.0.0.1"})
-        self._numbers = count()
-        self._size = size
-
-    def _answer(self, query: dns.message.Message, transport: str) -> dns.message.Message | None:
-        question = query.question[0]
-        response = dns.message.make_response(query)
-        label = question.name.labels[0].decode()
-        if label == "mail":
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "CNAME", "mx.other.test."))
-        elif question.rdtype == 1:
-            number = next(self._numbers) % self._size if self._size else next(self._numbers)
-            address = "127.9.9.9" if label == "shop" else f"127.{1 + number // 250}.0.{number % 250}"
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", address))
-        return response
 
 
 def test_a_wildcard_with_a_pool_of_addresses_is_one_record() -> None:
