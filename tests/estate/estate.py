@@ -23,7 +23,7 @@ from tests.estate import addresses as at
 from tests.estate import daemons, programs
 from tests.estate.certificates import DRAFTS
 from tests.estate.namespaces import Namespaces, Side, trouble
-from tests.estate.tls_hosts import make_certificates
+from tests.estate.tls_hosts import AUTHORITY, make_certificates
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,6 +34,8 @@ class Estate:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._namespaces = Namespaces()
+        self.authority = Path()
+        """PEM file of the authority that issued the estate's certificates."""
 
     @property
     def scanner(self) -> Side:
@@ -72,6 +74,7 @@ class Estate:
         made = directory / "certificates"
         made.mkdir()
         make_certificates(made, DRAFTS)
+        self.authority = made / f"{AUTHORITY}.pem"
         self._start_python(made)
         programs.start(enter, self._namespaces.estate, directory, made)
 
