@@ -54,20 +54,25 @@ def _check_ranges(ports: str) -> None:
             raise ValueError("a port is 1 to 65535, and a range goes upwards")
 
 
+_OUTSIDE: dict[str, dict[str, Any]] = {"ct": {}, "amass": {}, "tld_expansion": {}, "ripestat": {}}
+"""They ask the public's services, and send nothing to the target."""
+_JUDGING: dict[str, dict[str, Any]] = {"tls": {}, "ssh_audit": {}, "http_probe": {}, "service_checks": {}}
+"""They ask each service a little, and say what is wrong with it."""
+
 PRESETS: dict[str, ScanPolicy] = {
     policy.name: policy
     for policy in (
         ScanPolicy(
             name="passive",
-            description="Sends nothing to the target: names are resolved through the configured name servers only.",
-            modules={"dns": {}},
+            description="Sends nothing to the target: asks the configured name servers and public services only.",
+            modules={"dns": {}, **_OUTSIDE},
             intensity=1,
             required=("dns",),
         ),
         ScanPolicy(
             name="quick",
-            description="A first look within minutes: names, the 100 most frequent TCP ports, versions.",
-            modules={"dns": {}, "nmap": {}},
+            description="A first look within minutes: names, the 100 most frequent TCP ports, what is wrong there.",
+            modules={"dns": {}, "ct": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
             intensity=4,
             ports="top:100",
             scan_timeout=3600,
@@ -75,19 +80,16 @@ PRESETS: dict[str, ScanPolicy] = {
         ),
         ScanPolicy(
             name="full_discovery",
-            description="Everything a careful engineer would look at: names, every TCP port, versions.",
+            description="Everything a careful engineer would look at: names, every TCP port, versions, weaknesses.",
             modules={
                 "dns": {},
-                "ct": {},
-                "amass": {},
+                **_OUTSIDE,
                 "dns_brute": {},
-                "tld_expansion": {},
-                "ripestat": {},
+                "zone_transfer": {},
                 "nmap": {},
-                "tls": {},
-                "ssh_audit": {},
-                "service_checks": {},
+                **_JUDGING,
                 "cve_match": {},
+                "extension": {},
             },
             ports="all",
             depth=12,
@@ -96,7 +98,13 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="stealth",
             description="One unit at a time, slowly, few ports: for networks that watch, and for fragile ones.",
-            modules={"dns": {}, "nmap": {"version_intensity": 2}},
+            modules={
+                "dns": {},
+                "ct": {},
+                "nmap": {"version_intensity": 2},
+                "http_probe": {"git": False, "favicon": False},
+                "cve_match": {},
+            },
             concurrency=1,
             intensity=1,
             ports="top:100",
@@ -107,7 +115,7 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="network_sweep",
             description="Which addresses of a network are alive, and what the most telling ports say.",
-            modules={"dns": {}, "nmap": {}},
+            modules={"dns": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
             intensity=4,
             ports="21,22,23,25,53,80,110,143,443,445,587,993,995,3306,3389,5432,5900,6379,8000,8080,8443",
             required=("nmap",),
