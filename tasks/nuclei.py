@@ -19,8 +19,8 @@ from footprint.errors import FeedMissing, InvalidTarget
 from footprint.records import Endpoint, Finding
 from footprint.settings import Settings
 from footprint.store import Store
-from footprint.target import parse_name
 from tasks.bounds import bounded
+from tasks.endpoints import sound
 from tasks.nuclei_answers import FOUND, PROBE, parse, progress
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
 
@@ -103,7 +103,7 @@ def _templates(settings: Settings) -> Path:
 
 def command(batch: Batch, options: NucleiOptions) -> Command:
     """Try templates on endpoints of one address. Raises `InvalidTarget` for what is no endpoint, or of two."""
-    endpoints = [_sound(record) for record in batch]
+    endpoints = [sound(record, "nuclei") for record in batch]
     addresses = {endpoint.address for endpoint in endpoints}
     if len(addresses) > 1:
         raise InvalidTarget("nuclei: the targets of this unit are of several addresses")
@@ -119,20 +119,6 @@ def command(batch: Batch, options: NucleiOptions) -> Command:
     if all(ip_address(address).is_global for address in addresses):
         argv = (*argv, "-lna")
     return Command(bounded(*argv, seconds=options.host_timeout, megabytes=MEGABYTES), files, keeps=(FOUND,))
-
-
-def _sound(record: object) -> Endpoint:
-    if not isinstance(record, Endpoint):
-        raise InvalidTarget("nuclei: takes web services only")
-    try:
-        ip_address(record.address)
-    except ValueError:
-        raise InvalidTarget("nuclei: a target of this unit is no address") from None
-    if not 0 < record.port < 65536:
-        raise InvalidTarget("nuclei: a target of this unit has no port")
-    if record.name is not None and parse_name(record.name) != record.name:
-        raise InvalidTarget("nuclei: a name of this unit is not in its usual spelling")
-    return record
 
 
 def _what(options: NucleiOptions) -> tuple[str, ...]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from footprint.errors import InvalidTarget
 from footprint.records import Endpoint, Technology
-from footprint.target import parse_name
 from tasks.bounds import bounded
+from tasks.endpoints import sound
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
 from tasks.whatweb_answers import ERRORS, parse
 from tasks.whatweb_guard import GUARD, PLACES, SOURCE, TARGETS
@@ -67,21 +65,8 @@ def command(batch: Batch, options: WhatWebOptions) -> Command:
 def _places(batch: Batch) -> Iterator[str]:
     """URL and address of each; its number in the batch tells one from another of the same URL."""
     for number, record in enumerate(batch):
-        if not isinstance(record, Endpoint):
-            raise InvalidTarget("whatweb: takes web services only")
-        yield f"{_sound(record).url}#{number} {record.address}"
-
-
-def _sound(endpoint: Endpoint) -> Endpoint:
-    try:
-        ip_address(endpoint.address)
-    except ValueError:
-        raise InvalidTarget("whatweb: a target of this unit is no address") from None
-    if not 0 < endpoint.port < 65536:
-        raise InvalidTarget("whatweb: a target of this unit has no port")
-    if endpoint.name is not None and parse_name(endpoint.name) != endpoint.name:
-        raise InvalidTarget("whatweb: a name of this unit is not in its usual spelling")
-    return endpoint
+        endpoint = sound(record, "whatweb")
+        yield f"{endpoint.url}#{number} {endpoint.address}"
 
 
 def risk_with(options: WhatWebOptions) -> Risk:

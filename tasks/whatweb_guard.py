@@ -1,8 +1,8 @@
 """What WhatWeb is given to load: each target at its own address, nothing else connected to, nothing without an end.
 
-WhatWeb 0.5 and 0.6 resolve names themselves, ask plugins' further pages wherever they are, cannot be told an address
-for a name, spell IPv6 wrongly, and have no bound on the time and the size of a page. All of it is Ruby that a plugin
-can put right, and a plugin is any file that is named to it.
+WhatWeb 0.5 resolves names itself, cannot be told an address for one, opens what its plugins ask for wherever that is,
+spells IPv6 wrongly, and has no bound on the time and the size of a page. All of it is Ruby that a plugin can put right,
+and a plugin is any file that is named to it.
 """
 
 from __future__ import annotations

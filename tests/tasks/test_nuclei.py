@@ -1,15 +1,11 @@
-"""The nuclei module: what it asks, how it reads matches, and real services asked with templates of our own."""
+"""The nuclei module: what it asks, and how it reads what matched. Real services: `test_nuclei_live`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -19,11 +15,7 @@ from footprint.records import Coverage, Endpoint, Finding, Outcome, Service, Sev
 from footprint.settings import Settings
 from tasks.nuclei import TOOL, NucleiOptions, check, command, configure, installed
 from tasks.nuclei_answers import MOST, PROBE, parse, progress
-from tasks.runner import Limits, run, search_path
 from tasks.tool import Ending, Output, Pace, Risk
-from tests.conftest import free_port
-from tests.estate.tls_hosts import TlsServer, make_certificates
-from tests.tasks.hostile import Listener, drip, hang
 
 HERE = "127.0.0.1"
 NAME = "www.example.test"
@@ -228,114 +220,3 @@ def test_progress_is_the_last_percentage_and_never_above_a_hundred() -> None:
     assert progress('{"percent":"20"}\n{"percent":"40"}\n') == 40
     assert progress('{"percent":"123"}') == 100
     assert progress('{"percent":"9223372036854775808"}\n[INF] done') is None
-
-
-# Really asking
-
-needs_nuclei = pytest.mark.skipif(
-    shutil.which("nuclei", path=search_path()) is None, reason="nuclei is not built here: make tools"
-)
-Ask = Callable[..., list[Any]]
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    """Ask real services with the templates of the tests, and read what is said of them."""
-
-    def asked(*batch: Endpoint, **options: Any) -> list[Any]:
-        chosen = NucleiOptions.model_validate({"timeout": 1, "retries": 0, "host_timeout": 20, **options})
-        chosen = installed(chosen, Settings(nuclei_templates=TEMPLATES), "3.4.10")
-        output = run(command(batch, chosen), Limits(60, tmp_path / "work"))
-        return list(parse(output, batch))
-
-    return asked
-
-
-class Site(AbstractContextManager["Site"]):
-    """A server of pages by their path, or by `host path`; keeps the first line and host of what it heard."""
-
-    def __init__(self, pages: Mapping[str, bytes] = {}, *, away: str = "") -> None:
-        self.heard: list[str] = []
-        self._pages, self._away = pages, away
-        self._listener = Listener(self._answer)
-        self.port = self._listener.port
-
-    def __enter__(self) -> Site:
-        self._listener.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.__exit__()
-
-    def _answer(self, connection: socket.socket, over: Event) -> None:
-        lines = connection.recv(65536).decode().split("\r\n")
-        path = lines[0].split(" ")[1]
-        host = next((line[6:].partition(":")[0] for line in lines if line.startswith("Host: ")), "")
-        self.heard.append(f"{host} {path}")
-        page = self._pages.get(f"{host} {path}", self._pages.get(path, b""))
-        status = "302 Found" if path == "/away" else "200 OK" if page or path == "/" else "404 Not Found"
-        head = (
-            f"HTTP/1.1 {status}\r\nLocation: {self._away}\r\nConnection: close\r\nContent-Length: {len(page)}\r\n\r\n"
-        )
-        connection.sendall(head.encode() + page)
-
-
-PANEL = b"<h1>Welcome, administrator</h1>build 1.2.3<br>"
-
-
-@needs_nuclei
-def test_a_weakness_is_found_on_the_name_that_has_it(ask: Ask) -> None:
-    with Site({f"{NAME} /panel/": PANEL}) as site:
-        found = ask(_web(site.port), _web(site.port, "b.example.test"), _web(site.port, None))
-    (finding,) = _findings(found)
-    assert (finding.rule, finding.subject) == ("nuclei/open-panel", f"{NAME}@{HERE}:{site.port}/tcp")
-    assert (finding.severity, finding.score) == (Severity.HIGH, 7.5)
-    assert finding.evidence.endswith("/panel/: 1.2.3")
-    assert {each.outcome for each in _coverage(found)} == {Outcome.ANSWERED}
-    assert {heard.split(" ")[0] for heard in site.heard} == {NAME, "b.example.test", HERE}
-
-
-@needs_nuclei
-def test_no_redirect_is_followed_whatever_the_template_says(ask: Ask) -> None:
-    with Site({"/": b"ELSEWHERE"}) as elsewhere, Site(away=f"http://{HERE}:{elsewhere.port}/") as site:
-        found = ask(_web(site.port))
-    assert f"{NAME} /away" in site.heard
-    assert elsewhere.heard == []
-    assert _findings(found) == []
-
-
-@needs_nuclei
-def test_neither_code_nor_other_protocols_nor_harm_unless_it_is_asked_for(ask: Ask) -> None:
-    with Site({"/heavy": b"x", "/tcp": b"x"}) as site:
-        assert _findings(ask(_web(site.port))) == []
-        assert not {f"{NAME} /heavy", "", " /tcp"} & set(site.heard)
-        found = _findings(ask(_web(site.port), exclude_tags=()))
-    assert [each.rule for each in found] == ["nuclei/knocks-over"]
-
-
-@needs_nuclei
-def test_a_tls_server_hears_the_name(ask: Ask, tmp_path: Path) -> None:
-    reply = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(PANEL), PANEL)
-    with TlsServer(HERE, make_certificates(tmp_path)["expired"], reply=reply) as server:
-        found = ask(_web(server.port, service="https"))
-        assert set(server.server_names) == {NAME}
-    assert "nuclei/open-panel" in {each.rule for each in _findings(found)}
-
-
-@needs_nuclei
-def test_unkind_services_cost_the_others_nothing(ask: Ask) -> None:
-    with Listener(hang) as hanging, Listener(drip) as dripping, Site({"/panel/": PANEL}) as site:
-        batch = (_web(hanging.port), _web(dripping.port), _web(free_port()), _web(site.port))
-        found = ask(*batch)
-    assert [each.outcome for each in _coverage(found)] == [Outcome.SILENT] * 3 + [Outcome.ANSWERED]
-    assert [each.rule for each in _findings(found)] == ["nuclei/open-panel"]
-
-
-@needs_nuclei
-def test_its_progress_is_seen_while_it_runs(tmp_path: Path) -> None:
-    seen: list[float | None] = []
-    with Listener(hang) as hanging:
-        chosen = NucleiOptions(timeout=1, retries=0, templates=str(TEMPLATES))
-        asked = command([_web(hanging.port)], chosen)
-        run(asked, Limits(60, tmp_path / "work"), lambda piece: seen.append(progress(piece)))
-    assert any(percent is not None and percent < 100 for percent in seen)
