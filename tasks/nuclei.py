@@ -171,7 +171,7 @@ TOOL = Tool(
         name="nuclei",
         version_argv=("nuclei", "-version"),
         version_pattern=re.compile(r"Nuclei Engine Version: v(\d+(?:\.\d+)+)"),
-        minimum=(3, 4),
+        minimum=(3, 4, 10),
         below=(3, 5),
         install="make tools (needs Go), or a release of github.com/projectdiscovery/nuclei",
     ),

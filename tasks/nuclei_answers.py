@@ -61,12 +61,13 @@ class Info(BaseModel):
 
 
 class Match(BaseModel):
-    """One template that matched. `url` is the target, as far as it was one."""
+    """One template that matched. `url` is the target, as far as it was one, `ip` the address that was asked."""
 
     template: str = Field(alias="template-id")
     info: Info
     matcher: str = Field(default="", alias="matcher-name")
     url: str = ""
+    ip: str = ""
     matched: str = Field(default="", alias="matched-at")
     extracted: Texts = Field(alias="extracted-results")
 
@@ -107,16 +108,20 @@ def parse(output: Output, batch: Batch) -> Iterator[Found]:
     """Findings, and one coverage for each endpoint.
 
     Raises `ToolCrashed` where nuclei gave up or took none of its templates, `OutputNotUnderstood` where it did not say
-    how many it took, and `ToolTimedOut` at the end where the address held it up.
+    how many it took; at the end `ToolTimedOut` where the address held it up, and `ToolCrashed` where it asked another.
     """
     if output.is_complete:
         _check(output)
     told: dict[Place, Told] = {_place(record): Told() for record in batch}
+    addresses, strayed = {"", *(record.address for record in batch if isinstance(record, Endpoint))}, False
     for match in _matches(output.files.get(FOUND, "")):
-        if match.place in told:
+        strayed = strayed or match.ip not in addresses
+        if match.place in told and match.ip in addresses:
             _take(told[match.place], match)
     for record in batch:
         yield from _about(subject_of(record), told[_place(record)], output)
+    if strayed:
+        raise ToolCrashed("nuclei: it asked another address", hint="look for a template that names a host by itself")
     if output.ending is Ending.TIMED_OUT:
         raise ToolTimedOut(
             f"nuclei: not through after {round(output.seconds)} s",

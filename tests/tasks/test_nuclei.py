@@ -178,6 +178,16 @@ def test_a_match_somewhere_else_is_nobodys() -> None:
         assert _findings(_read(_match(url=url))) == []
 
 
+def test_what_was_asked_at_another_address_is_nobodys_and_an_error() -> None:
+    output = Output(WHOLE, files={"found": f"{_match('one', ip='127.0.0.9')}\n{_match('two', ip=HERE)}\n"})
+    found: list[Any] = []
+    with contextlib.suppress(ToolCrashed):
+        for each in parse(output, [_web(80)]):
+            found += [each]
+        pytest.fail("that it strayed is an error")
+    assert [each.rule for each in _findings(found)] == ["nuclei/two"]
+
+
 def test_who_did_not_answer_is_silent() -> None:
     (coverage,) = _read()
     assert coverage.outcome is Outcome.SILENT
