@@ -56,7 +56,13 @@ def _check_ranges(ports: str) -> None:
 
 _OUTSIDE: dict[str, dict[str, Any]] = {"ct": {}, "amass": {}, "tld_expansion": {}, "ripestat": {}}
 """They ask the public's services, and send nothing to the target."""
-_JUDGING: dict[str, dict[str, Any]] = {"tls": {}, "ssh_audit": {}, "http_probe": {}, "service_checks": {}}
+_JUDGING: dict[str, dict[str, Any]] = {
+    "tls": {},
+    "ssh_audit": {},
+    "http_probe": {},
+    "whatweb": {},
+    "service_checks": {},
+}
 """They ask each service a little, and say what is wrong with it."""
 
 PRESETS: dict[str, ScanPolicy] = {
