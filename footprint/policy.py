@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from footprint.errors import InvalidPolicy
+from footprint.faults import Fault
+from footprint.text import clean
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PortRange = re.compile(r"^(top:[1-9]\d{0,4}|all|\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?){0,199})$")
@@ -33,7 +35,16 @@ class ScanPolicy(BaseModel):
     max_records: int = Field(default=100_000, ge=1, le=1_000_000, description="Records after which a scan takes none.")
     unit_timeout: int = Field(default=3600, ge=10, le=86400, description="Seconds one unit may run.")
     scan_timeout: int = Field(default=21600, ge=30, le=604800, description="Seconds the whole scan may run.")
-    required: tuple[ModuleName, ...] = Field(default=(), description="Modules without which a scan is a failure.")
+    required: tuple[ModuleName, ...] = Field(
+        default=(), max_length=64, description="Modules without which a scan is a failure."
+    )
+
+    @field_validator("description")
+    @classmethod
+    def _description(cls, value: str) -> str:
+        if clean(value) != value:
+            raise ValueError("one line, without control or invisible characters")
+        return value
 
     @field_validator("ports")
     @classmethod
@@ -52,6 +63,20 @@ def _check_ranges(ports: str) -> None:
         low, _, high = part.partition("-")
         if not 1 <= int(low) <= int(high or low) <= 65535:
             raise ValueError("a port is 1 to 65535, and a range goes upwards")
+
+
+def contradictions(policy: ScanPolicy) -> tuple[Fault, ...]:
+    """What of a policy does not go together, each told of the field that has to give way."""
+    faults = [
+        Fault(f"required.{place}", "is not among the modules that are on")
+        for place, name in enumerate(policy.required)
+        if name not in policy.modules
+    ]
+    if not policy.modules:
+        faults.append(Fault("modules", "at least one module is on"))
+    if policy.unit_timeout > policy.scan_timeout:
+        faults.append(Fault("unit_timeout", f"at most {policy.scan_timeout}, the scan_timeout"))
+    return tuple(faults)
 
 
 _OUTSIDE: dict[str, dict[str, Any]] = {"ct": {}, "amass": {}, "tld_expansion": {}, "ripestat": {}}
@@ -129,6 +154,8 @@ PRESETS: dict[str, ScanPolicy] = {
     )
 }
 DEFAULT_POLICY = "full_discovery"
+INLINE = "inline"
+"""What a policy that comes with a scan is called where it has no name."""
 
 
 def policy_named(name: str) -> ScanPolicy:
