@@ -21,7 +21,6 @@ from tasks.catalogue import catalogue
 from tasks.tool import Tool
 from tasks.unit import pace_of
 
-
 SHOWN_ONLY = frozenset({"shipped", "created_at", "updated_at"})
 """What is said of a policy beside what it says: left aside where it comes back."""
 
