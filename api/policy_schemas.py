@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
+from fastapi import Body
 from pydantic import BaseModel, Field, PlainValidator, create_model
 
 from footprint.older_policy import LEVELS, OLDER_MODULES, SWITCH
@@ -38,9 +39,15 @@ _described: dict[str, Any] = {
     ),
     **_older,
 }
-PolicyIn = create_model("PolicyIn", __base__=ScanPolicy, **_described)
+PolicyIn = create_model("PolicyIn", __base__=ScanPolicy, __doc__="How a scan is to be done.", **_described)
 """What a policy may say, for the description of the API only."""
-InlinePolicy = create_model("InlinePolicy", __base__=ScanPolicy, name=(str, INLINE), **_described)
+InlinePolicy = create_model(
+    "InlinePolicy",
+    __base__=ScanPolicy,
+    __doc__="How this one scan is to be done.",
+    name=(str, Field(default=INLINE, description="What the scan's `policy` is then called.")),
+    **_described,
+)
 """The same for a policy that comes with a scan."""
 
 
@@ -58,8 +65,8 @@ AskedPolicy = Annotated[
     str | dict[str, Any],
     PlainValidator(_name_or_policy, json_schema_input_type=Annotated[str, Field(max_length=64)] | InlinePolicy),
 ]
-PolicyBody = Annotated[Any, PlainValidator(_as_said, json_schema_input_type=PolicyIn)]
-PolicyChange = Annotated[Any, PlainValidator(_as_said, json_schema_input_type=dict[str, Any])]
+PolicyBody = Annotated[Any, Body(), PlainValidator(_as_said, json_schema_input_type=PolicyIn)]
+PolicyChange = Annotated[Any, Body(), PlainValidator(_as_said, json_schema_input_type=dict[str, Any])]
 
 
 class FrozenPolicyOut(BaseModel):
