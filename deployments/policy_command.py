@@ -33,9 +33,7 @@ def show_policy(
 
 @policy_app.command("add")
 def add_policy(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file with it: JSON, or TOML; - is stdin, JSON.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file with it: JSON, or TOML; - is stdin, JSON.")],
     replace: Annotated[bool, typer.Option("--replace", help="It is there already, and is to say this now.")] = False,
 ) -> None:
     """Keep a policy for scans to name. Scans that were asked for keep what theirs said."""

@@ -27,8 +27,8 @@ class PolicyRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     body: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ def add_policy(session: Session, policy: ScanPolicy) -> KnownPolicy:
         raise InvalidPolicy.because_of([Fault("name", "is kept for policies that come with a scan")])
     if policy.name in PRESETS:
         raise _taken("a policy of this name is shipped with Pulsar")
-    row = PolicyRow(name=policy.name, body=policy.model_dump(mode="json"))
+    at = now()
+    row = PolicyRow(name=policy.name, body=policy.model_dump(mode="json"), created_at=at, updated_at=at)
     try:
         with session.begin_nested():
             session.add(row)

@@ -102,6 +102,7 @@ def test_bodies_of_the_wrong_shape(client: TestClient, opened: Store, body: obje
         b'{"target": "127.0.0.1", "target": "127.0.0.2"}',
         b'{"target": NaN}',
         b'{"target": Infinity}',
+        b'{"target": 1e400}',
         b'{"target": "\\ud800"}',
         b'{"target": "\xff"}',
         b"[" * 50_000,
