@@ -61,7 +61,10 @@ class StrictRequest(Request):
     """A request whose JSON must mean the same to every reader (RFC 8259, section 4; RFC 7493)."""
 
     async def json(self) -> Any:
-        """The body as JSON. Answers 400 to NaN, numbers no double holds, doubled keys, lone surrogates and whatever is not UTF-8."""
+        """The body as JSON.
+
+        Answers 400 to NaN, numbers that no double holds, doubled keys, lone surrogates and whatever is not UTF-8.
+        """
         body = await self.body()
         try:
             value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)

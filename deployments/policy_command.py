@@ -10,7 +10,7 @@ from deployments import show
 from deployments.answers import Policy
 from deployments.home import home_store, read_settings, running_api
 from deployments.policy_files import read_policy_file
-from footprint.policy import INLINE, ScanPolicy
+from footprint.policy import INLINE, PRESETS, ScanPolicy
 from footprint.settings import Settings
 
 policy_app = typer.Typer(help="Policies of your own: how scans are done.", no_args_is_help=True)
@@ -62,6 +62,8 @@ def policies_here(settings: Settings) -> list[Policy]:
 
 def policy_here(settings: Settings, name: str) -> ScanPolicy:
     """The policy that this home's platform would find under that name. Raises `InvalidPolicy`."""
+    if name in PRESETS:
+        return PRESETS[name]
     from tasks.policies import usable_policy
 
     with home_store(settings) as store, store.read() as session:

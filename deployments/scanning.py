@@ -18,7 +18,6 @@ from deployments.policy_command import policy_here, policy_in_file
 from deployments.progress import watching
 from footprint.admission import admit
 from footprint.errors import RequestError, TransientError
-from footprint.policy import PRESETS, policy_named
 from footprint.settings import Settings
 
 CLAIM_SECONDS = 240.0
@@ -63,7 +62,7 @@ def carry_out(settings: Settings, wish: Wish, *, json: bool) -> Scan:
 def _refuse_early(settings: Settings, wish: Wish) -> None:
     """Refuse what the platform would refuse, before it is started."""
     policy = wish.policy if isinstance(wish.policy, str) else policy_in_file(wish.policy)
-    find = policy_named if policy in PRESETS else partial(policy_here, settings)
+    find = partial(policy_here, settings)
     admit(settings, target=wish.target, policy=policy, comment=wish.comment, origin="api", find=find)
 
 

@@ -163,4 +163,10 @@ def policy_named(name: str) -> ScanPolicy:
     try:
         return PRESETS[name]
     except KeyError:
-        raise InvalidPolicy("there is no policy of that name", hint=f"one of: {', '.join(PRESETS)}") from None
+        raise unknown_policy(f"one of: {', '.join(PRESETS)}") from None
+
+
+def unknown_policy(hint: str) -> InvalidPolicy:
+    """The error of a request that names a policy which there is not."""
+    said = "there is no policy of that name"
+    return InvalidPolicy(said, hint=hint, faults=[Fault("policy", said)])

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from footprint.errors import InvalidPolicy
 from footprint.faults import Fault, faults_of
 from footprint.older_policy import older_fields, translated
-from footprint.policy import INLINE, PRESETS, ScanPolicy, contradictions
+from footprint.policy import INLINE, PRESETS, ScanPolicy, contradictions, unknown_policy
 from footprint.store.policies import find_policy
 from tasks.catalogue import catalogue
 from tasks.tool import Tool
@@ -47,8 +47,7 @@ def usable_policy(session: Session, name: str) -> ScanPolicy:
     """The shipped or own policy of that name, if it can be carried out still. Raises `InvalidPolicy`."""
     known = find_policy(session, name)
     if known is None:
-        hint = f"one of: {', '.join(PRESETS)}, or one of your own"
-        raise InvalidPolicy("there is no policy of that name", hint=hint)
+        raise unknown_policy(f"one of: {', '.join(PRESETS)}, or one of your own")
     return known.policy if known.is_shipped else policy_of(known.policy.model_dump(mode="json"), where="policy")
 
 
