@@ -48,10 +48,12 @@ class KnownPolicy:
 def policies_page(session: Session, offset: int, limit: int) -> tuple[list[KnownPolicy], int]:
     """A page of policies, the shipped ones first, the others by name; and how many there are in all."""
     shipped = [KnownPolicy(policy) for policy in PRESETS.values()]
-    count = len(shipped) + (session.scalar(select(func.count()).select_from(PolicyRow)) or 0)
+    own = PolicyRow.name.not_in(PRESETS)  # a later version may ship one of a name that was taken
+    count = len(shipped) + (session.scalar(select(func.count()).select_from(PolicyRow).where(own)) or 0)
     page = shipped[offset : offset + limit]
-    own = select(PolicyRow).order_by(PolicyRow.name).offset(max(0, offset - len(shipped))).limit(limit - len(page))
-    return page + [_known(row) for row in session.scalars(own)], count
+    rows = select(PolicyRow).where(own).order_by(PolicyRow.name)
+    rows = rows.offset(max(0, offset - len(shipped))).limit(limit - len(page))
+    return page + [_known(row) for row in session.scalars(rows)], count
 
 
 def find_policy(session: Session, name: str) -> KnownPolicy | None:

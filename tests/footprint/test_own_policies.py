@@ -60,6 +60,16 @@ def test_shipped_policies_come_first_then_ones_own_by_name(store: Store) -> None
     assert shipped == [name in PRESETS for name in names]
 
 
+def test_a_policy_whose_name_is_shipped_later_gives_way(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.write() as session:
+        add_policy(session, MINE)
+    monkeypatch.setitem(PRESETS, "mine", _named("mine", ports="all"))
+    with store.read() as session:
+        page, count = policies_page(session, 0, 100)
+        assert ([known.policy.name for known in page], count) == (list(PRESETS), len(PRESETS))
+        assert policy_by_name(session, "mine").policy.ports == "all"
+
+
 def test_a_policy_that_is_replaced_says_only_the_new(store: Store) -> None:
     with store.write() as session:
         made = add_policy(session, MINE)
