@@ -103,7 +103,7 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="quick",
             description="A first look within minutes: names, the 100 most frequent TCP ports, what is wrong there.",
-            modules={"dns": {}, "ct": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
+            modules={"dns": {}, "ct": {}, "nmap_discovery": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
             intensity=4,
             ports="top:100",
             scan_timeout=3600,
@@ -117,6 +117,7 @@ PRESETS: dict[str, ScanPolicy] = {
                 **_OUTSIDE,
                 "dns_brute": {},
                 "zone_transfer": {},
+                "nmap_discovery": {},
                 "nmap": {},
                 **_JUDGING,
                 "cve_match": {},
@@ -132,6 +133,7 @@ PRESETS: dict[str, ScanPolicy] = {
             modules={
                 "dns": {},
                 "ct": {},
+                "nmap_discovery": {},
                 "nmap": {"version_intensity": 2},
                 "http_probe": {"git": False, "favicon": False},
                 "cve_match": {},
@@ -146,7 +148,7 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="network_sweep",
             description="Which addresses of a network are alive, and what the most telling ports say.",
-            modules={"dns": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
+            modules={"dns": {}, "nmap_discovery": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
             intensity=4,
             ports="21,22,23,25,53,80,110,143,443,445,587,993,995,3306,3389,5432,5900,6379,8000,8080,8443",
             required=("nmap",),

@@ -66,7 +66,7 @@ def _aim(record: Record) -> IPv4Network | IPv6Network:
 
 
 def _rates(options: NmapDiscoveryOptions, aims: list[IPv4Network | IPv6Network]) -> tuple[str, ...]:
-    """Packets a second, from and to; without a least rate nmap slows down before silence, which most of a network is."""
+    """Packets a second, from and to: without a least rate nmap slows down before silence, as most of a network is."""
     if all(aim.is_loopback for aim in aims):
         return ()
     return ("--max-rate", str(options.max_rate), "--min-rate", str(max(1, options.max_rate // 2)))
@@ -103,9 +103,7 @@ def progress(text: str) -> float | None:
     return min(float(told[-1]), 100.0) if told else None
 
 
-def degrade(
-    options: NmapDiscoveryOptions, powers: Powers
-) -> tuple[NmapDiscoveryOptions, Degradation | None]:
+def degrade(options: NmapDiscoveryOptions, powers: Powers) -> tuple[NmapDiscoveryOptions, Degradation | None]:
     """Connect where raw sockets are not to be had: a host that has ports 80 and 443 filtered is then missed."""
     if powers.raw_sockets or options.technique == "connect":
         return options, None
@@ -131,5 +129,6 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    counts_for="nmap",
     exclude_flag="--excludefile",
 )

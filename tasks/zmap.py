@@ -54,7 +54,8 @@ class ZmapOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: Literal["zmap", "masscan"] = Field(
-        default="zmap", description=f"zmap: a call for each port, at most {MAX_PORTS}. masscan: one call for any number."
+        default="zmap",
+        description=f"zmap: a call for each port, at most {MAX_PORTS}. masscan: one call for any number.",
     )
     rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one unit, at most.")
     probes: int = Field(default=2, ge=1, le=10, description="How often an address is asked about a port.")
@@ -192,6 +193,7 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    counts_for="nmap",
     check=check,
     exclude_flag="-b",
 )

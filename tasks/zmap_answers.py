@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import Any
 
 from footprint.errors import OutputNotUnderstood, ToolCrashed
@@ -86,23 +86,36 @@ def _read(output: Output) -> Sweep:
     try:
         plan = Plan(**json.loads(kept[PLAN]))
         wanted = frozenset(ports_in(plan.ports))
-        swept: defaultdict[str, set[int]] = defaultdict(set)
-        for line in kept.get(SWEPT, "").splitlines():
-            port, cidr = line.split()
-            swept[cidr] |= wanted if port == "0" else {int(port)}
+        swept = _through(kept.get(SWEPT, ""), wanted)
     except (KeyError, TypeError, ValueError) as error:
         raise OutputNotUnderstood("zmap: the notes of its sweep cannot be read") from error
-    texts = [text for name, text in kept.items() if name.startswith(FOUND)]
     openings: Openings = defaultdict(set)
     is_whole = True
-    for text in texts:
+    for text in (text for name, text in kept.items() if name.startswith(FOUND)):
         records, is_cut = _lines(text)
         is_whole &= not is_cut
         for address, port in map(_opening, records):
             if port in wanted:
                 openings[address].add(port)
-    left = (frozenset(kept.get(name, "").split()) for name in (UNROUTED, MUTE))
-    return Sweep(plan, openings, dict(swept), *left, _counted(kept), is_whole)
+    return Sweep(
+        plan=plan,
+        openings=openings,
+        swept=swept,
+        unrouted=frozenset(kept.get(UNROUTED, "").split()),
+        mute=frozenset(kept.get(MUTE, "").split()),
+        counted=_counted(kept),
+        is_whole=is_whole,
+    )
+
+
+def _through(text: str, wanted: frozenset[int]) -> dict[str, set[int]]:
+    """Through which ports each network is; a line that breaks off counts for nothing."""
+    swept: defaultdict[str, set[int]] = defaultdict(set)
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            port, cidr = line.split()
+            swept[cidr] |= wanted if port == "0" else {int(port)}
+    return dict(swept)
 
 
 def _lines(text: str) -> tuple[list[dict[str, Any]], bool]:
