@@ -27,7 +27,7 @@ from tasks.tool import Batch, Binary, Command, Degradation, Intake, Pace, Powers
 from tasks.zmap_answers import FOUND, KEPT, PLAN, Plan, parse, ports_in
 
 SCRIPT, TARGETS = "sweep", "targets"
-JOBS = 8
+JOBS = 4
 """Calls of zmap at once, at most: each waits some seconds for late answers after it has sent everything."""
 MAX_PORTS = 32
 """Ports of one unit that zmap is asked about: what masscan is for begins here."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -47,6 +48,7 @@ def sweep(home: Path, module: str, asked: dict[str, Any]) -> Settlement:
 
 def main(home: str, module: str, asked: str) -> None:
     """Print what a unit came to."""
+    began = time.monotonic()
     settled = sweep(Path(home), module, json.loads(asked))
     said = {
         "status": settled.status,
@@ -59,6 +61,7 @@ def main(home: str, module: str, asked: str) -> None:
         "services": [subject_of(record) for record in settled.records if isinstance(record, Service)],
         "coverage": {entry.subject: [entry.outcome, entry.note] for entry in settled.coverage},
         "stderr": settled.stderr,
+        "took": time.monotonic() - began,
     }
     print(json.dumps(said))  # noqa: T201 - it is what its parent reads
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,11 +101,10 @@ def test_masscan_finds_the_same_and_spares_the_same(estate: Namespaces, tmp_path
 
 def test_the_rate_is_kept(estate: Namespaces, tmp_path: Path) -> None:
     _need("zmap")
-    began = time.monotonic()
-    said = _sweep(estate, tmp_path, ELSEWHERE, options={"cooldown": 1, "probes": 1, "rate": 48})
+    said = _sweep(estate, tmp_path, "10.87.1.0/27", options={"cooldown": 1, "probes": 1, "rate": 6})
     assert said["status"] == "done"
-    assert sum(count for address, count in estate.packets().items() if address.startswith("10.87.1.")) == 192
-    assert time.monotonic() - began > 192 / 48
+    assert sum(count for address, count in estate.packets().items() if address.startswith("10.87.1.")) == 96
+    assert said["took"] > 96 / 6
 
 
 def test_a_network_on_the_workers_own_link_is_left_to_nmap_discovery(estate: Namespaces, tmp_path: Path) -> None:
