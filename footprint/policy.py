@@ -103,7 +103,15 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="quick",
             description="A first look within minutes: names, the 100 most frequent TCP ports, what is wrong there.",
-            modules={"dns": {}, "ct": {}, "nmap_discovery": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
+            modules={
+                "dns": {},
+                "ct": {},
+                "nmap_discovery": {},
+                "nmap": {},
+                **_JUDGING,
+                "cve_match": {},
+                "extension": {},
+            },
             intensity=4,
             ports="top:100",
             scan_timeout=3600,
