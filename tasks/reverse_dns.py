@@ -18,8 +18,6 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.name
-import dns.rdataclass
-import dns.rdatatype
 import dns.reversename
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,7 +25,8 @@ from footprint.errors import InvalidTarget, LookupFailed
 from footprint.records import Coverage, DnsRecord, DomainName, Host, Network, Outcome, Record, subject_of
 from footprint.target import parse_name
 from tasks.dns import PACES, servers_of
-from tasks.lookup import MAX_ALIASES, Answer, Lookup, answers
+from tasks.lookup import MAX_ALIASES, Lookup, answered
+from tasks.streaming import streamed
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
 MAX_NAMES = 16
@@ -61,41 +60,43 @@ def configure(options: dict[str, Any], pace: Pace) -> ReverseDnsOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Named(Answer):
-    """What an address is called: the names kept, and what is to be said of those that were not."""
+class Named:
+    """What an address is called, by the question's name: the names kept, and what is to be said of the others."""
 
-    rcode: str = ""
-    names: tuple[str, ...] = ()
-    remark: str = ""
+    question: str
+    rcode: str
+    names: tuple[str, ...]
+    remark: str
 
 
-class ReverseLookup(Lookup):
-    """Asks for PTR where a lookup asks for addresses."""
+class Inquiry:
+    """The questions of one unit."""
 
-    async def _one(self, name: dns.name.Name) -> Named:
-        owner, rcode = name, ""
+    def __init__(self, options: ReverseDnsOptions, asking: Asking) -> None:
+        self.lookup = Lookup(servers_of(asking.resolvers), wildcards=False, **options.model_dump())
+
+    async def ask(self, question: str) -> Named:
+        """Ask for PTR, and ask on where a server that does not recurse left an alias open."""
+        owner, rcode = dns.name.from_text(question), ""
         targets: list[dns.name.Name] = []
         for _ in range(MAX_ALIASES):
-            response, rcode = await self._exchange(owner, "PTR")
+            response, rcode = await self.lookup.exchange(owner, "PTR")
             if response is None:
                 break
             asked, (owner, targets) = owner, _read(response, owner)
             # A server that recursed has said all there is.
             if targets or owner == asked or rcode == "NXDOMAIN" or response.flags & dns.flags.RA:
                 break
-        names, remark = _kept(targets)
-        return Named(name.to_text(omit_final_dot=True), (), rcode=rcode, names=names, remark=remark)
+        return Named(question, rcode, *_kept(targets))
 
 
 def _read(response: dns.message.Message, owner: dns.name.Name) -> tuple[dns.name.Name, list[dns.name.Name]]:
     """Where the aliases of an answer end, and what names it gives there."""
     for _ in range(MAX_ALIASES):
-        alias = response.get_rrset(response.answer, owner, dns.rdataclass.IN, dns.rdatatype.CNAME)
-        if not alias:
+        if not (alias := answered(response, owner, "CNAME")):
             break
         owner = alias[0].target
-    pointers = response.get_rrset(response.answer, owner, dns.rdataclass.IN, dns.rdatatype.PTR)
-    return owner, [pointer.target for pointer in pointers or ()]
+    return owner, [pointer.target for pointer in answered(response, owner, "PTR")]
 
 
 def _kept(targets: Sequence[dns.name.Name]) -> tuple[tuple[str, ...], str]:
@@ -120,15 +121,14 @@ def probe(batch: Batch, options: ReverseDnsOptions, asking: Asking) -> Iterator[
     """
     asked = {record: _addresses(record, asking) for record in batch if isinstance(record, Host | Network)}
     questions = {dns.reversename.from_address(str(at)).to_text(True): at for each in asked.values() for at in each}
-    lookup = ReverseLookup(servers_of(asking.resolvers), wildcards=False, **options.model_dump())
+    inquiry = Inquiry(options, asking)
     known: dict[Address, Named] = {}
-    for answer in answers(lookup, tuple(questions), asking):
-        if isinstance(answer, Named):
-            known[questions[answer.name]] = answer
-            asking.report(100 * len(known) / len(questions))
+    for named in streamed(tuple(questions), inquiry.ask, asking):
+        known[questions[named.question]] = named
+        asking.report(100 * len(known) / len(questions))
     for record, addresses in asked.items():
         yield from _found(record, addresses, known, asking)
-    if lookup.is_unheard and not asking.is_stopped():
+    if inquiry.lookup.is_unheard and not asking.is_stopped():
         raise LookupFailed(
             "reverse_dns: no name server answered",
             hint="name servers that this worker can reach belong into PULSAR_RESOLVERS",
@@ -154,7 +154,7 @@ def _found(
     names = dict.fromkeys(name for named in kept.values() for name in named.names)
     inside = [name for name in names if asking.scope.decide(DomainName(name)).touch]
     yield from (DomainName(name) for name in inside)
-    yield from (DnsRecord(named.name, "PTR", name) for named in kept.values() for name in named.names)
+    yield from (DnsRecord(named.question, "PTR", name) for named in kept.values() for name in named.names)
     remarks = [
         f"{len(alike)} addresses have names like {pattern}, {KEPT_ALIKE} of them were kept" if alike else "",
         _outside([name for name in names if name not in inside]),
