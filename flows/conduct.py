@@ -20,11 +20,12 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
-from flows.frontier import Bounds, Frontier, seeds
+from flows.frontier import Bounds, Frontier
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
 from footprint.records import Record
+from footprint.seeds import seeds
 from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of

@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from itertools import islice
 from math import ceil
 
-from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
+from footprint.records import Endpoint, Finding, Host, Record, Service, subject_of
 from footprint.scope import Decision, Scope
 from footprint.store.units import Finished, Unit
 from tasks.tool import Intake, Tool
-
-SWEEP_ADDRESSES = 64
-"""A network is looked at in pieces of this many addresses, so that results and progress come early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +169,3 @@ class Frontier:
 
 def _endpoint(service: Service, name: str | None) -> Endpoint:
     return Endpoint(service.address, service.port, name, service.name, service.tunnel, service.product)
-
-
-def seeds(target: DomainName | Host | Network) -> list[Record]:
-    """What a scan starts from: its target, a network in pieces of `SWEEP_ADDRESSES`."""
-    if not isinstance(target, Network):
-        return [target]
-    network = ip_network(target.cidr)
-    longest = network.max_prefixlen - (SWEEP_ADDRESSES - 1).bit_length()
-    pieces = [network] if network.prefixlen >= longest else network.subnets(new_prefix=longest)
-    return [Network(str(piece)) for piece in pieces]

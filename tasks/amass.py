@@ -22,10 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from footprint.errors import InstallationError, InvalidTarget
 from footprint.records import DomainName, Host
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.target import parse_name
 from tasks.amass_output import FOUND, LOG, NAMES, parse
 from tasks.dns import servers_of
+from tasks.effort import Effort, Sends
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
 
 ROOTS, WORDS, RESOLVERS, CONFIG, SCRIPT = "roots", "words", "resolvers", "config", "enumerate.sh"
@@ -131,6 +133,11 @@ def configure(options: dict[str, Any], pace: Pace) -> AmassOptions:
     return chosen.model_copy(update={"seconds": min(chosen.seconds, patience)})
 
 
+def effort(batch: Batch, options: AmassOptions, scope: Scope) -> Effort:
+    """Queries: as many as names are found, to name servers and to the public's data sources."""
+    return Effort(Sends.QUERIES, len(batch), None, options.rate)
+
+
 def installed(options: AmassOptions, settings: Settings, version: str) -> AmassOptions:
     """Options for the Amass that is here. Raises `InstallationError` where it cannot do what they ask, or only badly.
 
@@ -211,6 +218,7 @@ TOOL = Tool(
     produces=(DomainName, Host),
     options=AmassOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="amass",
         version_argv=("amass", "-version"),
@@ -218,6 +226,7 @@ TOOL = Tool(
         minimum=(3, 23),
         install="make tools (needs Go), or a release of github.com/owasp-amass/amass",
         below=(5, 2),
+        usual="4.2",
     ),
     command=command,
     parse=parse,

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed
 from footprint.records import Coverage, DomainName, Finding, Outcome, Severity
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
-from tasks.clouds import Cloud, State, candidates, clouds_of, judge
+from tasks.clouds import CLOUDS, Cloud, State, candidates, clouds_of, judge
+from tasks.effort import Effort, Sends
 from tasks.outside import Manners, NoSuchName, Outside, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -67,6 +69,13 @@ def configure(options: dict[str, Any], pace: Pace) -> CloudBucketsOptions:
     """Complete the policy's options with what its intensity means here."""
     parallel, rate = PACES[pace.intensity]
     return CloudBucketsOptions.model_validate({"parallel": parallel, "rate": rate, **options})
+
+
+def effort(batch: Batch, options: CloudBucketsOptions, scope: Scope) -> Effort:
+    """Requests: one for each name at a cloud at least, at the public ones at most; first one for a name of nobody."""
+    names = sum(len(candidates(record.name, options.names)) for record in batch if isinstance(record, DomainName))
+    most = sum(len(cloud.containers) * (names + 1) for cloud in CLOUDS)
+    return Effort(Sends.REQUESTS, names + 1, most, options.rate)
 
 
 def check(settings: Settings, store: Store | None) -> None:
@@ -210,6 +219,7 @@ TOOL = Tool(
     produces=(Finding,),
     options=CloudBucketsOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
     check=check,
 )

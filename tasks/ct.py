@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget, LookupFailed, OutputNotUnderstood, OutputTooLarge, PulsarError
 from footprint.records import Coverage, DomainName, Outcome
+from footprint.scope import Scope
 from footprint.target import parse_name
+from tasks.effort import Effort, Sends
 from tasks.outside import Manners, Outside, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -50,6 +52,11 @@ class Search:
 def configure(options: dict[str, Any], pace: Pace) -> CtOptions:
     """Complete the policy's options with what its intensity means here."""
     return CtOptions.model_validate({"pause": PAUSES[pace.intensity], **options})
+
+
+def effort(batch: Batch, options: CtOptions, scope: Scope) -> Effort:
+    """Requests: one, and another where the first answer is too large."""
+    return Effort(Sends.REQUESTS, len(batch), len(batch) * (2 if options.include_expired else 1))
 
 
 def probe(batch: Batch, options: CtOptions, asking: Asking) -> Iterator[Found]:
@@ -153,5 +160,6 @@ TOOL = Tool(
     produces=(DomainName,),
     options=CtOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

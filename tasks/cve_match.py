@@ -19,9 +19,11 @@ from sqlalchemy.orm import Session
 from footprint.cpe import Cpe, parse_cpe
 from footprint.errors import FeedMissing
 from footprint.records import Coverage, Finding, Outcome, Record, Service, Technology, subject_of
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
 from footprint.store.feeds import Known, concerning, has_advisories
+from tasks.effort import NO_EFFORT, Effort
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
 DISTRIBUTION = re.compile(r"debian|ubuntu|\bdeb\d|\bel\d|\bfc\d|red ?hat|centos|suse|alpine|freebsd-\d", re.IGNORECASE)
@@ -72,6 +74,11 @@ class Seen:
 def configure(options: dict[str, Any], pace: Pace) -> CveMatchOptions:
     """The policy's options; nothing is sent, so its intensity means nothing here."""
     return CveMatchOptions.model_validate(options)
+
+
+def effort(batch: Batch, options: CveMatchOptions, scope: Scope) -> Effort:
+    """Nothing is sent: it is looked up in what was fetched before."""
+    return NO_EFFORT
 
 
 def check(settings: Settings, store: Store | None) -> None:
@@ -165,6 +172,7 @@ TOOL = Tool(
     produces=(Finding,),
     options=CveMatchOptions,
     configure=configure,
+    effort=effort,
     check=check,
     probe=probe,
 )

@@ -18,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed, PlatformError
 from footprint.records import Coverage, DnsRecord, DomainName, Finding, Host, Outcome
+from footprint.scope import Scope
 from footprint.target import canonical_address
 from tasks import dangling, mail_policies
-from tasks.dns_records import Reply, names_in, notes_of, records_of, survey
-from tasks.lookup import Answer, Lookup, Server
+from tasks.dns_records import Reply, names_in, notes_of, questions, records_of, survey
+from tasks.effort import Effort, Sends
+from tasks.lookup import FIRST_SAMPLES, MAX_ROUNDS, MORE_SAMPLES, Answer, Lookup, Server
 from tasks.streaming import streamed
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -51,6 +53,15 @@ def configure(options: dict[str, Any], pace: Pace) -> DnsOptions:
     """Complete the policy's options with what its intensity means here."""
     parallel, rate = PACES[pace.intensity]
     return DnsOptions.model_validate({"parallel": parallel, "rate": rate, **options})
+
+
+def effort(batch: Batch, options: DnsOptions, scope: Scope) -> Effort:
+    """Queries: one for a name that does not exist, all of a zone's for one that is a zone."""
+    names = [record.name for record in batch if isinstance(record, DomainName)]
+    samples = 2 * (FIRST_SAMPLES + MORE_SAMPLES * MAX_ROUNDS) if options.wildcards else 0
+    surveys = sum(2 + len(questions(name)) for name in names) if options.records else 0
+    # The addresses, and where an alias leads nowhere whether that domain is to be had.
+    return Effort(Sends.QUERIES, len(names), len(names) * (3 + samples) + surveys, options.rate)
 
 
 def probe(batch: Batch, options: DnsOptions, asking: Asking) -> Iterator[Found]:
@@ -218,5 +229,6 @@ TOOL = Tool(
     produces=(DomainName, Host, DnsRecord, Finding),
     options=DnsOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

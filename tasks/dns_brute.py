@@ -9,43 +9,33 @@ Found names are yielded without their addresses: the `dns` module looks every on
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed
 from footprint.records import Coverage, DomainName, Outcome
+from footprint.scope import Scope
 from footprint.target import MAX_NAME
 from tasks.dns import servers_of
+from tasks.effort import Effort, Sends
+from tasks.guesses import MAX_PERMUTATIONS, SMALL, permutations, wordlist
 from tasks.lookup import Answer, Lookup, Wildcard, answered_with, answers
 from tasks.outside import why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
 PACES = ((1, 2), (4, 10), (20, 50), (50, 200), (100, 500), (200, 1000))
 """Queries at once and queries per second, for the intensities 0 to 5."""
-SMALL = 300
-"""Words of the small list: the first ones of the file, which begins with those that are met most."""
 MAX_PARENTS = 20
 MAX_STEMS = 50
-MAX_PERMUTATIONS = 3000
 FIRST_SAMPLES, MORE_SAMPLES, MAX_ROUNDS = 3, 8, 4
 """Names asked to find a wildcard, and to learn all that it answers with: rounds until one brings nothing new."""
 TOLERATED_SILENCE = 0.05
 """The part of all names that may stay without an answer before the list does not count as asked."""
 SHOWN = 3
-
-AFFIXES = (
-    *("dev", "test", "staging", "stage", "stg", "prod", "preprod", "qa", "uat", "old", "new", "int", "ext"),
-    *("beta", "demo", "backup", "api", "admin", "internal", "legacy"),
-)
-NUMBERS = ("1", "2", "3", "01", "02")
-_NUMBERED = re.compile(r"(.*?)([0-9]{1,3})")
 
 
 class DnsBruteOptions(BaseModel):
@@ -68,25 +58,17 @@ def configure(options: dict[str, Any], pace: Pace) -> DnsBruteOptions:
     return DnsBruteOptions.model_validate({"parallel": parallel, "rate": rate, **options})
 
 
-@cache
-def wordlist() -> tuple[str, ...]:
-    """The labels that are shipped, the most frequent first."""
-    return tuple((files("tasks") / "wordlists" / "subdomains.txt").read_text(encoding="ascii").split())
+def effort(batch: Batch, options: DnsBruteOptions, scope: Scope) -> Effort:
+    """Queries: one for a name that does not exist, two for one that does; variants and levels as many as there can be.
 
-
-def permutations(labels: Iterable[str]) -> tuple[str, ...]:
-    """Variants of labels: with the usual words before and behind, with numbers, and with the next numbers."""
-    variants: dict[str, None] = {}
-    for label in labels:
-        words = [f"{affix}-{label}" for affix in AFFIXES] + [f"{label}-{affix}" for affix in AFFIXES]
-        words += [f"{label}{number}" for number in NUMBERS] + [f"{label}-{number}" for number in NUMBERS[:3]]
-        if match := _NUMBERED.fullmatch(label):
-            stem, digits = match[1], match[2]
-            words += [
-                f"{stem}{int(digits) + step:0{len(digits)}d}" for step in (-1, 1, 2, 3) if int(digits) + step >= 0
-            ]
-        variants.update(dict.fromkeys(word for word in words if len(word) <= 63))
-    return tuple(variants)[:MAX_PERMUTATIONS]
+    `most` is that of a zone in which every name exists.
+    """
+    words = len(wordlist()[: SMALL if options.wordlist == "small" else None])
+    below = MAX_PARENTS * options.recursive
+    names = words + MAX_PERMUTATIONS * options.permutations + SMALL * below
+    samples = (FIRST_SAMPLES + MORE_SAMPLES * MAX_ROUNDS) * (1 + below)
+    least = words + FIRST_SAMPLES
+    return Effort(Sends.QUERIES, len(batch) * least, len(batch) * 2 * (names + samples), options.rate)
 
 
 def probe(batch: Batch, options: DnsBruteOptions, asking: Asking) -> Iterator[Found]:
@@ -288,5 +270,6 @@ TOOL = Tool(
     produces=(DomainName,),
     options=DnsBruteOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

@@ -28,10 +28,12 @@ from footprint.errors import (
 from footprint.extensions import Broken, Extension, installed
 from footprint.manifest import Manifest, Name
 from footprint.records import Coverage, DomainName, Finding, Host, Outcome, Record, Service, subject_of
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
 from footprint.store.surroundings import Surroundings, surroundings_of
 from footprint.text import clean
+from tasks.effort import NO_EFFORT, Effort
 from tasks.extension_answers import Given, Reading, read_output, told_of
 from tasks.runner import Limits
 from tasks.sandbox import OUTPUT_CAP, Held, Script, check_sandbox, run_script
@@ -72,6 +74,11 @@ class Trial:
 def configure(options: dict[str, Any], pace: Pace) -> ExtensionOptions:
     """Take the policy's options; raises pydantic's `ValidationError`."""
     return ExtensionOptions.model_validate(options)
+
+
+def effort(batch: Batch, options: ExtensionOptions, scope: Scope) -> Effort:
+    """Nothing is sent: extensions have no network."""
+    return NO_EFFORT
 
 
 def check(settings: Settings, store: Store | None) -> None:
@@ -230,6 +237,7 @@ TOOL = Tool(
     produces=(Finding,),
     options=ExtensionOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
     check=check,
     takes=takes,

@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, DomainName, Endpoint, Finding, Outcome, WebPage, subject_of
+from footprint.scope import Scope
 from footprint.target import parse_name
 from footprint.text import clean
+from tasks.effort import Effort, Sends
 from tasks.outside import USER_AGENT, Turns, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 from tasks.visit import FirstPage, Manners, Reply, Unanswered, Visit, joined, transport
@@ -61,6 +63,13 @@ def configure(options: dict[str, Any], pace: Pace) -> HttpProbeOptions:
     """Complete the policy's options with what its intensity means here."""
     parallel, rate = PACES[pace.intensity]
     return HttpProbeOptions.model_validate({"parallel": parallel, "rate": rate, **options})
+
+
+def effort(batch: Batch, options: HttpProbeOptions, scope: Scope) -> Effort:
+    """Requests: the first page, what is asked for besides, redirects, and a control of a repository that is open."""
+    least = 1 + options.favicon + options.git
+    most = least + options.redirects + options.git
+    return Effort(Sends.REQUESTS, len(batch) * least, len(batch) * most, options.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,5 +249,6 @@ TOOL = Tool(
     produces=(WebPage, DomainName, Finding),
     options=HttpProbeOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

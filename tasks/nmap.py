@@ -21,8 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from footprint.errors import InvalidTarget, OutputNotUnderstood
 from footprint.policy import PortRange
 from footprint.records import Host, Record, Service
+from footprint.scope import Scope
 from footprint.text import clean
+from tasks.effort import Effort
 from tasks.nmap_answers import parse
+from tasks.nmap_effort import identifying, sweep
 from tasks.nmap_xml import read
 from tasks.tool import Batch, Binary, Command, Degradation, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -202,6 +205,14 @@ def _march(hosts: int, ports: int, options: NmapOptions) -> March:
     return March(group, host_timeout, max(least, options.max_rate // 2))
 
 
+def effort(batch: Batch, options: NmapOptions, scope: Scope) -> Effort:
+    """Packets: of hosts by their ports, of services by how long nmap guesses."""
+    rate = None if all(_aim(record).is_loopback for record in batch) else options.max_rate
+    if isinstance(batch[0], Service):
+        return identifying(len(batch), options.version_intensity)
+    return sweep(len({_aim(record) for record in batch}), _port_count(options.ports), options.max_retries, rate)
+
+
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:
     """Connect where raw sockets are not to be had."""
     if powers.raw_sockets or options.technique == "connect":
@@ -258,6 +269,7 @@ TOOL = Tool(
     produces=(Host, Service),
     options=NmapOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="nmap",
         version_argv=("nmap", "--version"),

@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
+from footprint.scope import Scope
 from tasks import nmap
+from tasks.effort import Effort, addresses_in
 from tasks.nmap import INTENSITY, TARGETS
 from tasks.nmap_answers import report_of
+from tasks.nmap_effort import discovery
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -103,6 +106,12 @@ def progress(text: str) -> float | None:
     return min(float(told[-1]), 100.0) if told else None
 
 
+def effort(batch: Batch, options: NmapDiscoveryOptions, scope: Scope) -> Effort:
+    """Packets: a few for each address."""
+    rate = None if all(_aim(record).is_loopback for record in batch) else options.max_rate
+    return discovery(addresses_in(batch, scope), options.max_retries, rate)
+
+
 def degrade(options: NmapDiscoveryOptions, powers: Powers) -> tuple[NmapDiscoveryOptions, Degradation | None]:
     """Connect where raw sockets are not to be had: a host that has ports 80 and 443 filtered is then missed."""
     if powers.raw_sockets or options.technique == "connect":
@@ -124,6 +133,7 @@ TOOL = Tool(
     produces=(Host,),
     options=NmapDiscoveryOptions,
     configure=configure,
+    effort=effort,
     binary=nmap.TOOL.binary,
     command=command,
     parse=parse,

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from footprint.errors import FeedMissing, InvalidTarget
 from footprint.records import Endpoint, Finding
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
 from tasks.bounds import bounded
+from tasks.effort import Effort, Sends
 from tasks.endpoints import sound
 from tasks.nuclei_answers import FOUND, PROBE, parse, progress
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
@@ -78,6 +80,11 @@ class NucleiOptions(BaseModel):
 def configure(options: dict[str, Any], pace: Pace) -> NucleiOptions:
     """Complete the policy's options with what its intensity means here; raises pydantic's `ValidationError`."""
     return NucleiOptions.model_validate({**INTENSITY[pace.intensity]._asdict(), **options})
+
+
+def effort(batch: Batch, options: NucleiOptions, scope: Scope) -> Effort:
+    """Requests: one at least; as many more as the templates here make."""
+    return Effort(Sends.REQUESTS, len(batch), None, options.rate)
 
 
 def check(settings: Settings, store: Store | None) -> None:
@@ -167,6 +174,7 @@ TOOL = Tool(
     produces=(Finding,),
     options=NucleiOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="nuclei",
         version_argv=("nuclei", "-version"),

@@ -23,8 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget, LookupFailed
 from footprint.records import Coverage, DnsRecord, DomainName, Host, Network, Outcome, Record, subject_of
+from footprint.scope import Scope
 from footprint.target import parse_name
 from tasks.dns import PACES, servers_of
+from tasks.effort import Effort, Sends, addresses_in
 from tasks.lookup import MAX_ALIASES, Lookup, answered
 from tasks.streaming import streamed
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
@@ -135,6 +137,15 @@ def probe(batch: Batch, options: ReverseDnsOptions, asking: Asking) -> Iterator[
         )
 
 
+def effort(batch: Batch, options: ReverseDnsOptions, scope: Scope) -> Effort:
+    """Queries: one for each address, where name servers follow aliases themselves."""
+    hosts = sum(isinstance(record, Host) for record in batch)
+    networks = [record for record in batch if isinstance(record, Network)]
+    small = [each for each in networks if ip_network(each.cidr).num_addresses <= MAX_ASKED]
+    asked = hosts + addresses_in(small, scope)
+    return Effort(Sends.QUERIES, asked, asked, options.rate)
+
+
 def _addresses(record: Host | Network, asking: Asking) -> tuple[Address, ...]:
     """The addresses of a record, without those that the scope keeps out; none of a network that is too large."""
     if isinstance(record, Host):
@@ -226,5 +237,6 @@ TOOL = Tool(
     produces=(DomainName, DnsRecord),
     options=ReverseDnsOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed, OutputNotUnderstood, PulsarError
 from footprint.records import Coverage, Host, Outcome
-from footprint.scope import Span, carried_ipv4, special_purpose
+from footprint.scope import Scope, Span, carried_ipv4, special_purpose
+from tasks.effort import Effort, Sends
 from tasks.outside import Manners, Outside, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -66,6 +67,12 @@ def configure(options: dict[str, Any], pace: Pace) -> RipestatOptions:
     """Complete the policy's options with what its intensity means here."""
     parallel, rate = PACES[pace.intensity]
     return RipestatOptions.model_validate({"parallel": parallel, "rate": rate, **options})
+
+
+def effort(batch: Batch, options: RipestatOptions, scope: Scope) -> Effort:
+    """Requests: two for each neighbourhood that is announced as one, two for each address at most."""
+    near = {_neighbourhood(record.address) for record in batch if isinstance(record, Host)}
+    return Effort(Sends.REQUESTS, len(near), 2 * len(batch), options.rate)
 
 
 def probe(batch: Batch, options: RipestatOptions, asking: Asking) -> Iterator[Found]:
@@ -214,5 +221,6 @@ TOOL = Tool(
     produces=(Host,),
     options=RipestatOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

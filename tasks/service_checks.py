@@ -16,9 +16,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.records import Coverage, Finding, Outcome, Service, subject_of
+from footprint.scope import Scope
 from footprint.text import clean
 from tasks import anonymous_ftp, first_page, open_resolvers, open_stores
 from tasks.checks import Check, Said
+from tasks.effort import Effort, Sends
 from tasks.outside import why_not
 from tasks.talk import Garbled, Over, Place
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
@@ -51,6 +53,13 @@ def configure(options: dict[str, Any], pace: Pace) -> ServiceChecksOptions:
 def checks(name: str = ".") -> tuple[Check, ...]:
     """Every check there is; `name` is what resolvers are asked for."""
     return (*open_stores.CHECKS, *anonymous_ftp.CHECKS, *first_page.CHECKS, *open_resolvers.checks(name))
+
+
+def effort(batch: Batch, options: ServiceChecksOptions, scope: Scope) -> Effort:
+    """Connections: one for each check that concerns a service."""
+    services = [record for record in batch if isinstance(record, Service)]
+    asked = sum(check.matches(service) for service in services for check in _EVERY)
+    return Effort(Sends.CONNECTIONS, asked, asked, options.rate)
 
 
 def probe(batch: Batch, options: ServiceChecksOptions, asking: Asking) -> Iterator[Found]:
@@ -149,5 +158,6 @@ TOOL = Tool(
     produces=(Finding,),
     options=ServiceChecksOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

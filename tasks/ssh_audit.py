@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget
 from footprint.records import Finding, Record, Service, Technology
+from footprint.scope import Scope
 from tasks.bounds import bounded
+from tasks.effort import Effort, Sends
 from tasks.ssh_answers import OPTIONS, parse
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
 
@@ -22,6 +24,8 @@ TARGETS = "targets"
 MEGABYTES = 400
 """A service that never ends its greeting fills what there is."""
 
+CONNECTIONS = 10
+"""To one service, about."""
 PACES = (1, 1, 2, 4, 8, 8)
 """Services at once, for the intensities 0 to 5."""
 
@@ -57,6 +61,11 @@ def command(batch: Batch, options: SshAuditOptions) -> Command:
     return Command(argv, {TARGETS: lines, OPTIONS: options.model_dump_json()}, keeps=(OPTIONS,))
 
 
+def effort(batch: Batch, options: SshAuditOptions, scope: Scope) -> Effort:
+    """Connections: one shows what a service offers, the others its keys and groups."""
+    return Effort(Sends.CONNECTIONS, len(batch), CONNECTIONS * len(batch))
+
+
 def _place(record: Record) -> str:
     if not isinstance(record, Service):
         raise InvalidTarget("ssh_audit: takes services only")
@@ -85,6 +94,7 @@ TOOL = Tool(
     produces=(Technology, Finding),
     options=SshAuditOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="ssh-audit",
         version_argv=("ssh-audit", "--help"),

@@ -27,7 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed, TargetRefused
 from footprint.records import Coverage, DomainName, Outcome
+from footprint.scope import Scope
 from tasks.dns import servers_of
+from tasks.effort import Effort, Sends
 from tasks.outside import Turns, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -238,6 +240,12 @@ def _may_be_asked(name: str, asking: Asking) -> bool:
     return registrable(name) is not None
 
 
+def effort(batch: Batch, options: TldExpansionOptions, scope: Scope) -> Effort:
+    """Queries: one for each suffix, and another where the domain exists below it."""
+    roots = sum(registrable(record.name) is not None for record in batch if isinstance(record, DomainName))
+    return Effort(Sends.QUERIES, roots * options.suffixes, roots * (1 + 2 * options.suffixes), options.rate)
+
+
 def probe(batch: Batch, options: TldExpansionOptions, asking: Asking) -> Iterator[Found]:
     """Look for the siblings of every domain; yield those that exist, the domain's coverage last.
 
@@ -267,5 +275,6 @@ TOOL = Tool(
     produces=(DomainName,),
     options=TldExpansionOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

@@ -13,9 +13,11 @@ from ipaddress import ip_address
 
 from footprint.errors import InvalidTarget
 from footprint.records import Certificate, DomainName, Endpoint, Finding, Record
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.target import parse_name
 from tasks.bounds import bounded
+from tasks.effort import Effort, Sends
 from tasks.tls_answers import parse
 from tasks.tls_options import OPTIONS, TlsOptions, configure
 from tasks.tool import Batch, Binary, Command, Intake, Risk, Tool
@@ -23,6 +25,9 @@ from tasks.tool import Batch, Binary, Command, Intake, Risk, Tool
 TARGETS = "targets"
 MEGABYTES = 800
 """sslyze needs 400 for eight endpoints, and takes all there is before a mail server whose greeting never ends."""
+
+CONNECTIONS = {"certificate": 6, "protocols": 165, "all": 174}
+"""What an endpoint saw that takes every cipher."""
 
 STARTTLS = {
     "smtp": "smtp",
@@ -61,6 +66,11 @@ def command(batch: Batch, options: TlsOptions) -> Command:
     argv += [f"--certinfo_ca_file={options.authorities}"] if options.authorities else []
     files = {TARGETS: "".join(f"{line}\n" for line in lines), OPTIONS: options.model_dump_json()}
     return Command(bounded(*argv, seconds=options.host_timeout, megabytes=MEGABYTES), files, keeps=(OPTIONS,))
+
+
+def effort(batch: Batch, options: TlsOptions, scope: Scope) -> Effort:
+    """Connections: one tells that there is no TLS after all."""
+    return Effort(Sends.CONNECTIONS, len(batch), CONNECTIONS[options.checks] * len(batch))
 
 
 def _line(record: Record) -> str:
@@ -105,6 +115,7 @@ TOOL = Tool(
     produces=(Certificate, DomainName, Finding),
     options=TlsOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="sslyze",
         version_argv=("sslyze", "--help"),

@@ -27,6 +27,7 @@ from footprint.records import Coverage, Record
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
+from tasks.effort import Effort
 
 Batch = Sequence[Record]
 Found = Record | Coverage
@@ -148,6 +149,8 @@ class Binary:
     """What an operator types to get it."""
     below: tuple[int, ...] | None = None
     """The first version that was not tried: it is run all the same, and the unit says so."""
+    usual: str = ""
+    """The version that a preview goes by, where options depend on it: `minimum` else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,8 @@ class Tool:
     """What it risks with these options, where they change it: never less than `risk`."""
     check: Callable[[Settings, Store | None], None] | None = None
     """Raises `InstallationError` where a module without a program lacks something here (a feed, a sandbox)."""
+    effort: Callable[[Batch, Any, Scope], Effort] | None = None
+    """What a batch costs, as far as it can be told before anything is sent."""
     counts_for: str = ""
     """The module that it looks ahead for: where that one then has nothing to look at, this one's answer will do."""
     takes: Callable[[Settings], tuple[Intake, ...]] | None = None
@@ -190,6 +195,10 @@ class Tool:
     def here(self, settings: Settings) -> Tool:
         """The module as this installation has it."""
         return replace(self, accepts=self.takes(settings)) if self.takes else self
+
+    def risk_of(self, options: Any) -> Risk:
+        """What it risks with these options."""
+        return self.risk_with(options) if self.risk_with else self.risk
 
     def intake_of(self, record: Record, *, is_root: bool = False) -> Intake | None:
         """The intake that takes this record, or None. `is_root`: the scan was asked for it."""

@@ -167,15 +167,15 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
     )
-    account.take(tool.probe(batch, _options(tool, under), asking))
+    account.take(tool.probe(batch, options_of(tool, under.policy, under.settings), asking))
     if under.stopped.is_set():
         return ScanStopped(f"{tool.name}: the scan was stopped")
     return None
 
 
-def _options(tool: Tool, under: Circumstances) -> Any:
+def options_of(tool: Tool, policy: ScanPolicy, settings: Settings) -> Any:
     """What the policy says of this module, completed with what its intensity means."""
-    return tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.settings.own_ports))
+    return tool.configure(policy.modules.get(tool.name, {}), pace_of(policy, settings.own_ports))
 
 
 def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
@@ -184,7 +184,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.binary is not None
     if tool.check:
         tool.check(under.settings, under.store)
-    options = _options(tool, under)
+    options = options_of(tool, under.policy, under.settings)
     binary = tool.binary_with(options) if tool.binary_with else tool.binary
     account.version = version_of(binary, under.work_dir)
     account.containment = containment()
@@ -195,7 +195,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
         options, degradation = tool.degrade(options, powers(under.work_dir))
         lesser.append(str(degradation or ""))
     account.degraded = "; ".join(said for said in lesser if said) or None
-    command = _with_exclusions(tool, tool.command(batch, options), batch, under.scope)
+    command = command_of(tool, batch, options, under.scope)
     account.command = shlex.join(command.argv)
     output = run(
         command,
@@ -204,6 +204,12 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     )
     account.stderr = output.stderr or None
     return _read(tool, batch, output, account)
+
+
+def command_of(tool: Tool, batch: Batch, options: Any, scope: Scope) -> Command:
+    """What is run for a batch, with what it must not touch. Raises what the module raises."""
+    assert tool.command is not None
+    return _with_exclusions(tool, tool.command(batch, options), batch, scope)
 
 
 def _with_exclusions(tool: Tool, command: Command, batch: Batch, scope: Scope) -> Command:

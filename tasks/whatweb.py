@@ -14,7 +14,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.records import Endpoint, Technology
+from footprint.scope import Scope
 from tasks.bounds import bounded
+from tasks.effort import Effort, Sends
 from tasks.endpoints import sound
 from tasks.tool import Batch, Binary, Command, Intake, Pace, Risk, Tool
 from tasks.whatweb_answers import ERRORS, parse
@@ -69,6 +71,11 @@ def _places(batch: Batch) -> Iterator[str]:
         yield f"{endpoint.url}#{number} {endpoint.address}"
 
 
+def effort(batch: Batch, options: WhatWebOptions, scope: Scope) -> Effort:
+    """Requests: one for each service, and with aggression 3 as many more as its products ask for."""
+    return Effort(Sends.REQUESTS, len(batch), len(batch) if options.aggression == 1 else None)
+
+
 def risk_with(options: WhatWebOptions) -> Risk:
     """More requests, for pages that nothing links to, are not what every visitor does."""
     return Risk.INTRUSIVE if options.aggression == 3 else Risk.SAFE
@@ -82,6 +89,7 @@ TOOL = Tool(
     produces=(Technology,),
     options=WhatWebOptions,
     configure=configure,
+    effort=effort,
     binary=Binary(
         name="whatweb",
         version_argv=("whatweb", "--version"),

@@ -13,6 +13,7 @@ import shutil
 from importlib.resources import files
 from ipaddress import IPv4Network, ip_network
 from json import dumps
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -20,8 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from footprint.errors import InvalidTarget, NotPrivileged, ToolMissing
 from footprint.policy import PortRange
 from footprint.records import Host, Network, Record, Service
+from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
+from tasks.effort import Effort, Sends, addresses_in
 from tasks.runner import search_path
 from tasks.tool import Batch, Binary, Command, Degradation, Intake, Pace, Powers, Risk, Tool
 from tasks.zmap_answers import FOUND, KEPT, PLAN, Plan, parse, ports_in
@@ -96,8 +99,7 @@ def plan_of(options: ZmapOptions) -> Plan:
 def command(batch: Batch, options: ZmapOptions) -> Command:
     """Sweep the networks of a batch, which travel in a file. Raises `InvalidTarget` for any other record."""
     plan = plan_of(options)
-    jobs = min(JOBS, options.rate, plan.ports.count(",") + 1)
-    numbers = (options.rate, options.cooldown, options.probes, jobs)
+    numbers = (options.rate, options.cooldown, options.probes, _jobs(options, plan))
     argv = ("sh", SCRIPT, options.engine, *map(str, numbers), plan.ports)
     given = {
         SCRIPT: (files("tasks") / "sweep.sh").read_text(encoding="ascii"),
@@ -105,6 +107,10 @@ def command(batch: Batch, options: ZmapOptions) -> Command:
         PLAN: dumps({"engine": plan.engine, "ports": plan.ports, "left_out": plan.left_out}),
     }
     return Command(argv, given, keeps=(*KEPT, *_outputs(plan)))
+
+
+def _jobs(options: ZmapOptions, plan: Plan) -> int:
+    return min(JOBS, options.rate, plan.ports.count(",") + 1)
 
 
 def _outputs(plan: Plan) -> tuple[str, ...]:
@@ -126,6 +132,15 @@ def _aim(record: Record) -> IPv4Network:
 def _is_swept(network: Network) -> bool:
     """Not IPv6, which neither program is asked to sweep, and not loopback, which has no gateway."""
     return ":" not in network.cidr and not network.cidr.startswith("127.")
+
+
+def effort(batch: Batch, options: ZmapOptions, scope: Scope) -> Effort:
+    """Packets: one for each address, port and probe, whether it is answered or not; and the waits for late answers."""
+    plan = plan_of(options)
+    ports = len(ports_in(plan.ports))
+    packets = addresses_in(batch, scope) * ports * options.probes
+    rounds = options.probes if plan.engine == "masscan" else ceil(ports / _jobs(options, plan))
+    return Effort(Sends.PACKETS, packets, packets, options.rate, float(rounds * options.cooldown))
 
 
 def degrade(options: ZmapOptions, powers: Powers) -> tuple[ZmapOptions, Degradation | None]:
@@ -187,6 +202,7 @@ TOOL = Tool(
     produces=(Host, Service),
     options=ZmapOptions,
     configure=configure,
+    effort=effort,
     binary=ZMAP,
     binary_with=binary_with,
     command=command,

@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import LookupFailed
 from footprint.records import Coverage, DnsRecord, DomainName, Finding, Host, Outcome, Severity
+from footprint.scope import Scope
 from footprint.text import clean
 from tasks.axfr import Bounds, End, Transfer, transfer
 from tasks.dns import servers_of
 from tasks.dns_records import Reply, fetch, names_in
+from tasks.effort import Effort, Sends
 from tasks.lookup import Lookup
 from tasks.outside import why_not
 from tasks.streaming import streamed
@@ -120,6 +122,11 @@ class Registrar:
         return done
 
 
+def effort(batch: Batch, options: ZoneTransferOptions, scope: Scope) -> Effort:
+    """Queries: one for a name that is no zone; of a zone its servers' addresses too, and the zone of each address."""
+    return Effort(Sends.QUERIES, len(batch), len(batch) * (1 + 2 * MAX_SERVERS + MAX_SERVERS), options.rate)
+
+
 def probe(batch: Batch, options: ZoneTransferOptions, asking: Asking) -> Iterator[Found]:
     """Ask for every zone; yield what is in those that are given, and each name's coverage, as they come.
 
@@ -212,5 +219,6 @@ TOOL = Tool(
     produces=(DomainName, DnsRecord, Finding),
     options=ZoneTransferOptions,
     configure=configure,
+    effort=effort,
     probe=probe,
 )

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.frontier import Bounds, Frontier, seeds
+from flows.frontier import Bounds, Frontier
 from footprint.records import DomainName, Host, Network, Record, Service
 from footprint.scope import Scope
+from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.store.units import Unit
 from tasks.tool import Intake, Risk, Tool

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from footprint.errors import LookupFailed, UnitError
 from footprint.records import Coverage, DomainName, Outcome
 from tasks import dns_brute
-from tasks.dns_brute import SMALL, TOOL, DnsBruteOptions, permutations, probe, wordlist
+from tasks.dns_brute import TOOL, DnsBruteOptions, probe
+from tasks.guesses import SMALL, permutations, wordlist
 from tasks.tool import Pace, Risk
 from tests.estate.name_server import NameServer, free_port
 from tests.tasks.asking import asking

@@ -1,0 +1,119 @@
+"""Which kinds of records the modules of a policy would come to, one discovery after another, from a target.
+
+A scan in outline: each kind of record is stood for by samples, which go by the very rules that records go by: what
+modules accept, what the scope lets through, how far a policy goes. Nothing is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from footprint.records import (
+    Certificate,
+    DnsRecord,
+    DomainName,
+    Endpoint,
+    Host,
+    Network,
+    Record,
+    Service,
+    Technology,
+    WebPage,
+)
+from footprint.scope import Scope
+from tasks.tool import Tool
+
+ADDRESS, NAME = "93.184.216.34", "www.example.com"
+"""Of the samples. Nobody is asked about them, but some modules leave special-purpose addresses alone."""
+OPEN = Service(ADDRESS, 80)
+IDENTIFIED = (
+    Service(
+        ADDRESS, 80, name="http", product="Apache httpd", version="2.4.57", cpes=("cpe:/a:apache:http_server:2.4.57",)
+    ),
+    Service(ADDRESS, 443, name="https", tunnel="ssl"),
+    Service(ADDRESS, 22, name="ssh", product="OpenSSH", version="9.2p1", cpes=("cpe:/a:openbsd:openssh:9.2p1",)),
+    Service(ADDRESS, 25, name="smtp"),
+    Service(ADDRESS, 21, name="ftp"),
+    Service(ADDRESS, 53, name="domain"),
+    Service(ADDRESS, 6379, name="redis"),
+    Service(ADDRESS, 23, name="telnet"),
+)
+"""What nmap makes of open ports: services that some modules choose among."""
+DETAILS: dict[type, tuple[Record, ...]] = {
+    DnsRecord: (DnsRecord(NAME, "TXT", ""),),
+    Technology: (Technology(f"{ADDRESS}:80/tcp", "Apache", "2.4.57"),),
+    Certificate: (Certificate(f"{ADDRESS}:443/tcp", ""),),
+    WebPage: (WebPage(f"{ADDRESS}:80/tcp", f"http://{ADDRESS}/"),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A sample, how many discoveries away from the target it is first come upon, and the modules that lead to it."""
+
+    record: Record
+    depth: int
+    makers: tuple[str, ...]
+
+
+class Outline:
+    """What the tools of a policy come to from a target within a scope, as far as `depth` discoveries.
+
+    `arrivals` holds the samples in the order they are come upon, also those too far away.
+    """
+
+    def __init__(self, tools: Sequence[Tool], seeds: Sequence[Record], scope: Scope, depth: int) -> None:
+        self.arrivals: list[Arrival] = []
+        self._seeds = tuple(seeds)
+        self._has_names = any(isinstance(root, DomainName) for root in scope.roots)
+        self._has_room = self._has_names or any(isinstance(root, Network) for root in scope.roots)
+        found: Iterable[tuple[Record, str]] = [(seed, "") for seed in seeds[:1]]
+        for distance in range(depth + 2):
+            new = self._arrived(found, distance)
+            self.arrivals += new
+            if distance > depth or not new:
+                break
+            found = [(made, tool.name) for each in new for tool in tools for made in self._made(tool, each)]
+
+    def reaches(self, kind: type) -> bool:
+        """True where a record of that kind is come upon, however far away."""
+        return any(isinstance(each.record, kind) for each in self.arrivals)
+
+    def may_hold(self, kind: type) -> bool:
+        """False where records of that kind, beside the target itself, are outside of the scope."""
+        return (self._has_names or kind is not DomainName) and (self._has_room or kind is not Host)
+
+    def _arrived(self, found: Iterable[tuple[Record, str]], depth: int) -> list[Arrival]:
+        # By what they say too: an open port is another sample than the service that it turns out to be.
+        known = {repr(each.record) for each in self.arrivals}
+        makers: dict[str, tuple[Record, dict[str, None]]] = {}
+        for record, maker in found:
+            if repr(record) not in known:
+                makers.setdefault(repr(record), (record, {}))[1][maker] = None
+        return [Arrival(record, depth, tuple(filter(None, names))) for record, names in makers.values()]
+
+    def _made(self, tool: Tool, arrival: Arrival) -> Iterator[Record]:
+        if tool.intake_of(arrival.record, is_root=arrival.depth == 0) is None:
+            return
+        for kind in tool.produces:
+            yield from self._samples(kind, arrival.record)
+
+    def _samples(self, kind: type, source: Record) -> Iterator[Record]:
+        if not self.may_hold(kind):
+            return
+        if kind is DomainName:
+            yield DomainName(NAME)
+        elif kind is Host:
+            yield Host(ADDRESS, name=NAME if self._has_names else None)
+        elif kind is Service and isinstance(source, Service):
+            yield from IDENTIFIED
+            yield from (endpoint for service in IDENTIFIED for endpoint in self._endpoints(service))
+        elif kind is Service:
+            yield OPEN
+        else:
+            yield from DETAILS.get(kind, ())
+
+    def _endpoints(self, service: Service) -> Iterator[Endpoint]:
+        for name in (None, NAME) if self._has_names else (None,):
+            yield Endpoint(ADDRESS, service.port, name, service.name, service.tunnel, service.product)
