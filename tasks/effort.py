@@ -49,6 +49,30 @@ class Effort:
 NO_EFFORT = Effort(Sends.NOTHING, 0, 0)
 
 
+def total(counts: Iterable[int | None]) -> int | None:
+    """The sum of counts; unknown where one of them is."""
+    listed = list(counts)
+    return None if None in listed else sum(filter(None, listed))
+
+
+def most_of(counts: Iterable[int | None]) -> int | None:
+    """The largest of counts; unknown where one of them is."""
+    listed = list(counts)
+    return None if None in listed else max(filter(None, listed), default=0)
+
+
+def sum_of(efforts: Sequence[Effort]) -> Effort:
+    """The effort of all units of one module together; `rate` stays that of each."""
+    first = efforts[0]
+    return Effort(first.sends, sum(each.least for each in efforts), total(each.most for each in efforts), first.rate)
+
+
+def least_seconds(efforts: Sequence[Effort], concurrency: int) -> float:
+    """The least that units take, so many of them at once."""
+    each = [effort.seconds for effort in efforts]
+    return max(max(each, default=0.0), sum(each) / concurrency)
+
+
 def addresses_in(batch: Sequence[Record], scope: Scope) -> int:
     """How many addresses the networks of a batch hold, without those that are excluded."""
     networks = [ip_network(record.cidr) for record in batch if isinstance(record, Network)]

@@ -1,0 +1,201 @@
+"""What a scan of a target would do: modules, commands, how much of what is sent, and how long that takes at least.
+
+Nothing is sent, resolved or started: commands come from the functions that scans use, and counts from what each
+module says of its effort. What only a worker knows is assumed: raw sockets, and the usual version of each program.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from footprint.errors import InstallationError
+from footprint.policy import ScanPolicy
+from footprint.records import DomainName, Endpoint, Host, Network, Record, Service, subject_of
+from footprint.scope import Scope
+from footprint.seeds import seeds
+from footprint.settings import Settings
+from footprint.store import Store
+from tasks.catalogue import tool_named
+from tasks.effort import Effort, Sends, addresses_in, least_seconds, most_of, sum_of, total
+from tasks.plan import Amount, File, Need, Preview, Run, Step, When
+from tasks.preview_remarks import left_out, remarks, why_never
+from tasks.reach import OPEN, Arrival, Outline
+from tasks.runner import search_path
+from tasks.tool import Batch, Binary, Command, Intake, Powers, Risk, Tool
+from tasks.unit import command_of, options_of
+
+SHOWN = 3
+"""Units of a module whose commands are shown, and targets of a unit; all of them count."""
+MOST_LEFT_OUT = 100
+
+
+def preview(
+    target: DomainName | Host | Network, policy: ScanPolicy, scope: Scope, settings: Settings, store: Store | None
+) -> Preview:
+    """Plan a scan that may be carried out. `store` is asked whether feeds were read, and nothing else."""
+    roots = seeds(target)
+    kept = [root for root in roots if scope.decide(root).touch]
+    tools = [tool_named(name).here(settings) for name in policy.modules]
+    planner = _Planner(policy, scope, settings, store, kept, Outline(tools, kept, scope, policy.depth))
+    steps, units = [], []
+    for tool in tools:
+        step, efforts = planner.step(tool)
+        steps.append(step)
+        units += efforts
+    seconds = least_seconds(units, policy.concurrency)
+    return Preview(
+        target=subject_of(target),
+        kind=target.kind,
+        policy=policy.name,
+        ports=policy.ports,
+        addresses=addresses_in(kept, scope) if isinstance(target, Network) else None,
+        left_out=tuple(islice(left_out(target, scope), MOST_LEFT_OUT)),
+        steps=tuple(steps),
+        totals=_totals(steps),
+        seconds=seconds,
+        remarks=tuple(remarks(policy, steps, units, seconds)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    policy: ScanPolicy
+    scope: Scope
+    settings: Settings
+    store: Store | None
+    roots: Sequence[Record]
+    outline: Outline
+
+    def step(self, tool: Tool) -> tuple[Step, list[Effort]]:
+        """What a module would do, and the effort of each of its first units."""
+        options = options_of(tool, self.policy, self.settings)
+        batches = list(batches_of(tool, self.roots))
+        needs = tuple(self._needs(tool, options))
+        when = When.AT_ONCE if batches else When.LATER if needs else When.NEVER
+        efforts = [_effort(tool, batch, options, self.scope) for batch in batches]
+        lacking, options = self._as_installed(tool, options)
+        effort = sum_of(efforts) if efforts else Effort(needs[0].sends if needs else Sends.NOTHING, 0, 0)
+        step = Step(
+            module=tool.name,
+            risk=tool.risk_of(options),
+            when=when,
+            why=why_never(tool, self.outline, self.roots, self.policy.depth) if when is When.NEVER else "",
+            lacking=lacking,
+            without_raw_sockets=_lesser(tool, options),
+            units=len(batches),
+            records=sum(map(len, batches)),
+            sends=effort.sends,
+            least=effort.least,
+            most=effort.most,
+            rate=effort.rate,
+            seconds=least_seconds(efforts, self.policy.concurrency),
+            runs=tuple(self._run(tool, batch, options) for batch in batches[:SHOWN]),
+            needs=needs,
+        )
+        return step, efforts
+
+    def _run(self, tool: Tool, batch: Batch, options: Any) -> Run:
+        command = command_of(tool, batch, options, self.scope) if tool.command else Command(())
+        files = tuple(File(name, text.count("\n")) for name, text in command.files.items())
+        return Run(shlex.join(command.argv), files, tuple(map(subject_of, batch[:SHOWN])), len(batch))
+
+    def _as_installed(self, tool: Tool, options: Any) -> tuple[str, Any]:
+        """What the module lacks on this machine, and its options as they are here, as far as it has what it needs."""
+        try:
+            if tool.check:
+                tool.check(self.settings, self.store)
+            if tool.binary is None:
+                return "", options
+            binary = tool.binary_with(options) if tool.binary_with else tool.binary
+            if tool.installed:
+                options = tool.installed(options, self.settings, _version(binary))
+        except InstallationError as error:
+            return str(error), options
+        missing = shutil.which(binary.name, path=search_path()) is None
+        return f"{binary.name}: not installed ({binary.install})" if missing else "", options
+
+    def _needs(self, tool: Tool, options: Any) -> Iterator[Need]:
+        taken: dict[str, list[Arrival]] = {}
+        for arrival in self.outline.arrivals:
+            if 0 < arrival.depth <= self.policy.depth and tool.intake_of(arrival.record):
+                taken.setdefault(arrival.record.kind, []).append(arrival)
+        for kind, arrivals in taken.items():
+            # Whoever takes open ports is not given them again once they are known better.
+            chosen = [each for each in arrivals if each.record is OPEN] or arrivals
+            yield self._need(kind, chosen, [_effort(tool, (each.record,), options, self.scope) for each in chosen])
+
+    def _need(self, kind: str, arrivals: Sequence[Arrival], efforts: Sequence[Effort]) -> Need:
+        makers = dict.fromkeys(maker for each in arrivals for maker in each.makers)
+        names = dict.fromkeys(filter(None, (_service_of(each.record) for each in arrivals)))
+        return Need(
+            kind=kind,
+            such_as=tuple(names),
+            found_by=tuple(makers),
+            at_most=self._most_hosts() if kind == Host.kind else None,
+            sends=efforts[0].sends,
+            least=min(each.least for each in efforts),
+            most=most_of(each.most for each in efforts),
+        )
+
+    def _most_hosts(self) -> int | None:
+        """All addresses of the networks that are looked at; unknown where names lead to addresses."""
+        only_networks = all(isinstance(root, Network) for root in self.scope.roots)
+        return addresses_in(self.roots, self.scope) if only_networks else None
+
+
+def batches_of(tool: Tool, roots: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
+    """The units that a module is given of a scan's first records, in a scan's order."""
+    lanes: dict[tuple[str, str], tuple[Intake, OrderedDict[Hashable, list[Record]]]] = {}
+    for record in roots:
+        if intake := tool.intake_of(record, is_root=True):
+            _, waiting = lanes.setdefault((record.kind, intake.lane(record)), (intake, OrderedDict()))
+            waiting.setdefault(intake.key(record), []).append(record)
+    for intake, waiting in lanes.values():
+        keys = list(waiting)
+        for start in range(0, len(keys), intake.batch):
+            yield tuple(record for key in keys[start : start + intake.batch] for record in waiting[key])
+
+
+def _effort(tool: Tool, batch: Batch, options: Any, scope: Scope) -> Effort:
+    assert tool.effort is not None, tool.name
+    return tool.effort(batch, options, scope)
+
+
+def _version(binary: Binary) -> str:
+    """The version that is assumed: to ask a program for it would be to start it."""
+    return binary.usual or ".".join(map(str, binary.minimum))
+
+
+def _lesser(tool: Tool, options: Any) -> str:
+    if tool.degrade is None:
+        return ""
+    try:
+        _, lesser = tool.degrade(options, Powers(raw_sockets=False))
+    except InstallationError:
+        return "does not run"
+    return f"{lesser.got} instead of {lesser.wanted}" if lesser else ""
+
+
+def _service_of(record: Record) -> str | None:
+    match record:
+        case Service(name=name) | Endpoint(service=name):
+            return name
+        case _:
+            return None
+
+
+def _totals(steps: Sequence[Step]) -> tuple[Amount, ...]:
+    totals: dict[tuple[Sends, bool], list[Step]] = {}
+    for step in steps:
+        if step.when is When.AT_ONCE and step.sends is not Sends.NOTHING:
+            totals.setdefault((step.sends, step.risk is not Risk.PASSIVE), []).append(step)
+    return tuple(
+        Amount(sends, to_target, sum(step.least for step in these), total(step.most for step in these))
+        for (sends, to_target), these in totals.items()
+    )
