@@ -21,6 +21,7 @@ from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
+from api.routers.previews import previews
 from api.routers.scans import scans
 from footprint.settings import Settings
 from footprint.store import open_store
@@ -58,6 +59,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_details, assets, asset_details, policies, modules, extensions, health):
+    for router in (scans, scan_details, assets, asset_details, policies, previews, modules, extensions, health):
         app.include_router(router)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio.to_thread
@@ -14,15 +14,18 @@ from sqlalchemy.orm import Session
 
 from api.prefect import PrefectGateway
 from api.schemas import ScanOut, ScanRequest
-from footprint.admission import NewScan, admit, digest_of
+from footprint.admission import NewScan, admit, digest_of, scope_of
 from footprint.errors import PrefectUnavailable
 from footprint.policy import INLINE, ScanPolicy
 from footprint.settings import Settings
 from footprint.store import Store
+from footprint.store.policies import policy_by_name
 from footprint.store.scans import attach, insert_scan, scan_of_key, withdraw
 from footprint.store.tables import Scan
 from footprint.target import parse_target
+from tasks.plan import Preview
 from tasks.policies import policy_of, refuse_borrowed_name, usable_policy
+from tasks.preview import preview
 
 T = TypeVar("T")
 WRITES_AT_ONCE = 8
@@ -56,6 +59,23 @@ class Desk:
                 return begun
             raise
         return await self._write(lambda session: _attached(session, scan_id, task_id))
+
+    async def preview(self, target: str, policy: str | dict[str, Any], *, of: str | None = None) -> Preview:
+        """What a scan would do. Raises as `ask` does where it would be refused.
+
+        `of` is the name of a policy that has to be there: raises `NotFound` otherwise.
+        """
+        asked = ScanRequest(target=target, policy=policy)
+        return await anyio.to_thread.run_sync(self._previewed, asked, of, limiter=self._limiter)
+
+    def _previewed(self, asked: ScanRequest, name: str | None) -> Preview:
+        policy = _policy_asked(asked)
+        with self._store.read() as session:
+            if name:
+                policy_by_name(session, name)
+            new = self._admitted(session, asked, policy, None)
+        scope = scope_of(self._settings, new.target, new.policy)
+        return preview(new.target, new.policy, scope, self._settings, self._store)
 
     def _write_down(
         self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None

@@ -23,6 +23,7 @@ from deployments.answers import (
     Service,
     TechnologyFound,
 )
+from deployments.preview_answers import Preview
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -135,6 +136,11 @@ class Api:
     def delete_policy(self, name: str) -> None:
         """Forget a policy."""
         self._ask("DELETE", _policy_path(name))
+
+    def preview(self, target: str, policy: str | dict[str, Any]) -> Preview:
+        """What a scan would do, by a policy's name or with a policy for it alone."""
+        body = {"target": target, "policy": policy}
+        return _shaped(Preview, self._ask("POST", "/api/policies/preview/", json=body))
 
     def watch(self, scan_id: str, on_trouble: Callable[[str], None]) -> Iterator[Scan]:
         """Yield the scan every half second, until it is over. Outages of up to a minute are told and sat out."""

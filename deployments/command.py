@@ -20,7 +20,9 @@ from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
 from deployments.policy_command import policies_here, policy_app
 from deployments.policy_files import policy_given
+from deployments.previewing import previewed
 from deployments.scanning import Wish, ask, carry_out
+from deployments.show_preview import show_preview
 from footprint.errors import PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY
 from footprint.settings import Settings
@@ -108,10 +110,14 @@ def scan(
     ] = DEFAULT_POLICY,
     comment: Annotated[str, typer.Option(help="A remark kept with the scan.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask for the scan and leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and send nothing.")] = False,
     json: AsJson = False,
 ) -> None:
     """Scan TARGET, wait for the end, print what was found."""
     settings, wish = read_settings(), Wish(target, policy_given(policy), comment)
+    if dry_run:
+        _print(previewed(settings, wish), show_preview, json=json)
+        return
     if no_wait:
         _print(ask(settings, wish), show.scan_asked, json=json)
         return

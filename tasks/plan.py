@@ -49,7 +49,8 @@ class Amount:
 class Need:
     """A kind of record that a module takes once others have found it, and what each costs.
 
-    `such_as` names the services that it chooses; `at_most` is how many there can be, where that is known.
+    `such_as` names the services that it chooses; `at_most` is how many there can be, where that is known. `seconds`
+    are the least for one.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Need:
     sends: Sends
     least: int
     most: int | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ class _Planner:
             sends=efforts[0].sends,
             least=min(each.least for each in efforts),
             most=most_of(each.most for each in efforts),
+            seconds=min(each.seconds for each in efforts),
         )
 
     def _most_hosts(self) -> int | None:

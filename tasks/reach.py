@@ -6,8 +6,8 @@ modules accept, what the scope lets through, how far a policy goes. Nothing is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from footprint.records import (
     Certificate,
@@ -58,45 +58,40 @@ class Arrival:
 
 
 class Outline:
-    """What the tools of a policy come to from a target within a scope, as far as `depth` discoveries.
-
-    `arrivals` holds the samples in the order they are come upon, also those too far away.
-    """
+    """What the tools of a policy come to from a target within a scope, as far as `depth` discoveries."""
 
     def __init__(self, tools: Sequence[Tool], seeds: Sequence[Record], scope: Scope, depth: int) -> None:
-        self.arrivals: list[Arrival] = []
-        self._seeds = tuple(seeds)
+        self._found: dict[str, Arrival] = {}
         self._has_names = any(isinstance(root, DomainName) for root in scope.roots)
         self._has_room = self._has_names or any(isinstance(root, Network) for root in scope.roots)
-        found: Iterable[tuple[Record, str]] = [(seed, "") for seed in seeds[:1]]
-        for distance in range(depth + 2):
-            new = self._arrived(found, distance)
-            self.arrivals += new
-            if distance > depth or not new:
-                break
-            found = [(made, tool.name) for each in new for tool in tools for made in self._made(tool, each)]
+        new = [self._arrive(seed, 0) for seed in seeds[:1]]
+        for distance in range(1, depth + 2):
+            made = [(record, tool.name) for each in new for tool in tools for record in self._made(tool, each)]
+            arrived = {repr(record): self._arrive(record, distance, maker) for record, maker in made}
+            new = [each for each in arrived.values() if each.depth == distance]
 
-    def reaches(self, kind: type) -> bool:
-        """True where a record of that kind is come upon, however far away."""
-        return any(isinstance(each.record, kind) for each in self.arrivals)
+    @property
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """The samples in the order they are come upon, also those too far away."""
+        return tuple(self._found.values())
 
     def may_hold(self, kind: type) -> bool:
         """False where records of that kind, beside the target itself, are outside of the scope."""
         return (self._has_names or kind is not DomainName) and (self._has_room or kind is not Host)
 
-    def _arrived(self, found: Iterable[tuple[Record, str]], depth: int) -> list[Arrival]:
+    def _arrive(self, record: Record, depth: int, *makers: str) -> Arrival:
         # By what they say too: an open port is another sample than the service that it turns out to be.
-        known = {repr(each.record) for each in self.arrivals}
-        makers: dict[str, tuple[Record, dict[str, None]]] = {}
-        for record, maker in found:
-            if repr(record) not in known:
-                makers.setdefault(repr(record), (record, {}))[1][maker] = None
-        return [Arrival(record, depth, tuple(filter(None, names))) for record, names in makers.values()]
+        known = self._found.get(repr(record), Arrival(record, depth, ()))
+        arrival = replace(known, makers=tuple(dict.fromkeys((*known.makers, *makers))))
+        self._found[repr(record)] = arrival
+        return arrival
 
     def _made(self, tool: Tool, arrival: Arrival) -> Iterator[Record]:
         if tool.intake_of(arrival.record, is_root=arrival.depth == 0) is None:
             return
         for kind in tool.produces:
+            if kind is Host and isinstance(arrival.record, Host | Service):
+                continue  # the same one, of which more is known
             yield from self._samples(kind, arrival.record)
 
     def _samples(self, kind: type, source: Record) -> Iterator[Record]:
