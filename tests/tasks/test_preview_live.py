@@ -38,7 +38,6 @@ def _truth(made: Namespaces, home: Path, target: str, module: str, **asked: Any)
     assert len(answer["ran"]) == answer["units"]
     assert time.monotonic() - began >= answer["seconds"]
     assert made.packets()[SPARED] == 0
-    print(module, answer["least"], answer["most"], _seen(made) - before)
     return answer, _seen(made) - before
 
 
