@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     tools_path: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Directories where tools are looked for, before the system's own."
     )
+    fence: bool = Field(
+        default=False, description="Keep tools to their targets by rules in the kernel's firewall: on or off."
+    )
     proxy: str | None = Field(default=None, description="Proxy for the public services that modules ask (ct, …).")
     ct_url: str = Field(default="https://crt.sh/", description="Search of certificate-transparency logs (crt.sh).")
     ripestat_url: str = Field(default="https://stat.ripe.net/data/", description="RIPEstat's data API.")

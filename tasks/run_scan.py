@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from footprint.admission import scope_of
-from footprint.errors import StoreUnavailable
+from footprint.errors import StoreUnavailable, StrayedOutOfScope
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -81,5 +81,7 @@ def _tell(
     if settled.degraded:
         log.warning("%s: %s", unit.module, settled.degraded)
     level = logging.INFO if settled.status is UnitStatus.DONE else logging.WARNING
+    if settled.error_code == StrayedOutOfScope.code:
+        level = logging.ERROR
     reason = f": {settled.error}" if settled.error else ""
     log.log(level, "%s batch %d ended %s, %d records%s", unit.module, unit.batch, settled.status, kept, reason)
