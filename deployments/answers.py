@@ -137,6 +137,7 @@ class Module(Answer):
     state: str
     privileged: bool | None = None
     remedy: str = ""
+    fence: str | None = None
 
 
 class Policy(Answer):

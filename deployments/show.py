@@ -153,6 +153,11 @@ def module_list(modules: Sequence[Module]) -> None:
         state = Text(one_line(module.state, WORD), style=MODULE_COLOURS.get(module.state, ""))
         table.add_row(plain(module.name), plain(module.risk), plain(module.version), state, words)
     listed(table, "There are no modules.")
+    fences = {module.fence for module in modules if module.fence}
+    if "off" in fences:
+        note("Tools are not fenced: with PULSAR_FENCE=on the kernel keeps each to the addresses that it is given.")
+    elif fences:
+        note("Tools are fenced: the kernel keeps each to the addresses that it is given.")
 
 
 def feed_list(feeds: Sequence[FeedState]) -> None:

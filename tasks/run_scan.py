@@ -78,6 +78,8 @@ def _tell(
 ) -> None:
     if settled.command:
         log.info("%s", settled.command)
+    if settled.containment:
+        log.info("%s: held by %s", unit.module, settled.containment)
     if settled.degraded:
         log.warning("%s: %s", unit.module, settled.degraded)
     level = logging.INFO if settled.status is UnitStatus.DONE else logging.WARNING
