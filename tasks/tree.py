@@ -38,7 +38,7 @@ def start_of(pid: int) -> int | None:
 
 def has_processes(uid: int) -> bool:
     """True while a process of that user id is there."""
-    told = (_lines(f"{entry.name}/status") for entry in os.scandir("/proc") if entry.name.isdigit())
+    told = (_lines(f"{entry.name}/status") for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return any(line.split()[1] == b"%d" % uid for lines in told for line in lines if line.startswith(b"Uid:"))
 
 

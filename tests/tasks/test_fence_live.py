@@ -300,10 +300,10 @@ def test_a_program_that_the_id_may_not_read_is_told_as_such(
     own.mkdir(mode=0o700)
     shutil.copy("/bin/true", own / "hidden")
     monkeypatch.setenv("PULSAR_TOOLS_PATH", str(own))
-    said = _unit(estate, tmp_path, TARGET, script="-", program="hidden")
+    said = _unit(estate, tmp_path, TARGET, script="exec hidden", program="sh")
     assert (said["status"], said["code"]) == ("skipped", "fence_missing")
     assert "hidden: Permission denied" in said["error"]
-    assert _unit(estate, tmp_path, TARGET, script="-", program="hidden", fence=False)["status"] == "done"
+    assert _unit(estate, tmp_path, TARGET, script="exec hidden", program="sh", fence=False)["status"] == "done"
 
 
 def test_modules_tell_whether_they_are_fenced_here(estate: Namespaces, tmp_path: Path) -> None:

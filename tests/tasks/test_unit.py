@@ -251,7 +251,7 @@ def test_somebody_is_called_where_a_tool_strayed(caplog: pytest.LogCaptureFixtur
         _tell(logging.getLogger("unit"), Unit("nmap", 1, 0, (HERE,)), settled, 3)
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
     held = ("INFO", "nmap: held by bubblewrap, fenced as id 61001")
-    assert told == [held, (level, "nmap batch 0 ended partial, 3 records: !")]
+    assert told == [held, (level, "nmap batch 1 ended partial, 3 records: !")]
 
 
 def test_a_version_newer_than_those_tried_is_run_and_said(under: Circumstances, stand_in: Callable[..., None]) -> None:
