@@ -22,6 +22,7 @@ from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
 from api.routers.scans import scans
+from api.routers.scoping import asset_scopes, scan_scopes
 from footprint.settings import Settings
 from footprint.store import open_store
 
@@ -58,6 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_details, assets, asset_details, policies, modules, extensions, health):
+    for router in (scans, scan_details, scan_scopes, assets, asset_details, asset_scopes):
+        app.include_router(router)
+    for router in (policies, modules, extensions, health):
         app.include_router(router)
     return app

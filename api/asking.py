@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,12 +14,14 @@ from sqlalchemy.orm import Session
 
 from api.prefect import PrefectGateway
 from api.schemas import ScanOut, ScanRequest
-from footprint.admission import NewScan, admit
+from footprint.admission import admit
 from footprint.errors import PrefectUnavailable
 from footprint.settings import Settings
 from footprint.store import Store
+from footprint.store.assets import scope_for
 from footprint.store.scans import attach, insert_scan, withdraw
 from footprint.store.tables import Scan
+from tasks.authorization import require_authorization
 
 T = TypeVar("T")
 WRITES_AT_ONCE = 8
@@ -37,18 +40,10 @@ class Desk:
     async def ask(self, asked: ScanRequest, key: str | None) -> ScanOut:
         """Write a scan down and have Prefect carry it out; the same key leads to the same scan.
 
-        Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `Conflict`, or `PrefectUnavailable`: then the request
-        is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
+        Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `NotAuthorized`, `Conflict`, or `PrefectUnavailable`:
+        then the request is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
         """
-        new = admit(
-            self._settings,
-            target=asked.target,
-            policy=asked.policy,
-            comment=asked.comment,
-            origin="api",
-            idempotency_key=key,
-        )
-        scan_id, name, known = await self._write(lambda session: _write_down(session, new))
+        scan_id, name, known = await self._write(lambda session: self._write_down(session, asked, key))
         if known:
             return known
         try:
@@ -59,6 +54,22 @@ class Desk:
                 return begun
             raise
         return await self._write(lambda session: _attached(session, scan_id, task_id))
+
+    def _write_down(self, session: Session, asked: ScanRequest, key: str | None) -> tuple[UUID, str, ScanOut | None]:
+        """The scan's id and a name for its run; and the scan itself where it has a run already."""
+        new = admit(
+            self._settings,
+            target=asked.target,
+            policy=asked.policy,
+            comment=asked.comment,
+            origin="api",
+            idempotency_key=key,
+            scoped=partial(scope_for, session),
+        )
+        scan, is_new = insert_scan(session, new)
+        if is_new:
+            require_authorization(session, self._settings, new)
+        return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
 
     async def _write(self, change: Callable[[Session], T]) -> T:
         return await anyio.to_thread.run_sync(self._commit, change, limiter=self._limiter)
@@ -71,12 +82,6 @@ class Desk:
             # The same key came twice at once, and the other one was first: now it is there to be found.
             with self._store.write() as session:
                 return change(session)
-
-
-def _write_down(session: Session, new: NewScan) -> tuple[UUID, str, ScanOut | None]:
-    """The scan's id and a name for its run; and the scan itself where it has a run already."""
-    scan, _ = insert_scan(session, new)
-    return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
 
 
 def _withdrawn(session: Session, scan_id: UUID) -> ScanOut | None:

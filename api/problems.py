@@ -12,13 +12,14 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, TransientError
+from footprint.errors import Conflict, InstallationError, NotAuthorized, NotFound, PulsarError, TransientError
 
 log = logging.getLogger("pulsar.api")
 
 STATUS_OF: tuple[tuple[type[PulsarError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
+    (NotAuthorized, 403),
     (TransientError, 503),
     (InstallationError, 503),
     (PulsarError, 422),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from footprint.asset_scope import NOTHING_SAID, AssetScope, of_no_asset
 from footprint.policy import ScanPolicy, policy_named
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.scope import Scope
@@ -16,7 +18,10 @@ from footprint.target import parse_target
 
 @dataclass(frozen=True, slots=True)
 class NewScan:
-    """A request that may be carried out. `origin` is who asked: api, prefect or schedule."""
+    """A request that may be carried out. `origin` is who asked: api, prefect or schedule.
+
+    `scope` is what assets say of its scope now.
+    """
 
     target: DomainName | Host | Network
     policy: ScanPolicy
@@ -24,6 +29,7 @@ class NewScan:
     origin: str
     task_id: UUID | None = None
     idempotency_key: str | None = None
+    scope: AssetScope = NOTHING_SAID
 
     @property
     def digest(self) -> str:
@@ -41,22 +47,27 @@ def admit(
     origin: str,
     task_id: UUID | None = None,
     idempotency_key: str | None = None,
+    scoped: Callable[[DomainName | Host | Network], AssetScope] = of_no_asset,
 ) -> NewScan:
-    """Check a request for a scan.
+    """Check a request for a scan. `scoped` looks up what assets say of the scope of a target's scans.
 
     Raises `InvalidTarget`, `InvalidPolicy` or `TargetRefused`; nothing is resolved and nothing is sent.
     """
     frozen = policy_named(policy)
     wanted = parse_target(target)
-    scope_of(settings, wanted, frozen).admit(wanted)
-    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key)
+    said = scoped(wanted)
+    scope_of(settings, wanted, frozen, said).admit(wanted)
+    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key, scope=said)
 
 
-def scope_of(settings: Settings, target: DomainName | Host | Network, policy: ScanPolicy) -> Scope:
-    """The scope of a scan of this target on this installation."""
-    return Scope.for_target(
-        target,
+def scope_of(
+    settings: Settings, target: DomainName | Host | Network, policy: ScanPolicy, said: AssetScope = NOTHING_SAID
+) -> Scope:
+    """The scope of a scan of this target on this installation, with what assets say of it."""
+    return Scope(
+        tuple(dict.fromkeys((target, *said.targets()))),
         allow=settings.scope_allow,
         exclude=settings.scope_exclude,
         max_addresses=policy.max_addresses,
+        asset_exclude=said.exclude,
     )

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Self
 
 from footprint.address_space import Span, joined
-from footprint.records import DomainName, Endpoint, Host, Network, Record, Service
+from footprint.records import DomainName, Endpoint, Host, Network, Record, Service, subject_of
 from footprint.target import Target
 
 
@@ -73,9 +73,10 @@ def domains_above(name: str) -> tuple[str, ...]:
 
 
 def networks_above(target: Host | Network) -> tuple[str, ...]:
-    """The network itself and every one that encloses it, in CIDR notation, the nearest first."""
+    """The target itself and every network that encloses it, in canonical text, the nearest first."""
     network = ip_network(cidr_of(target))
-    return tuple(str(network.supernet(new_prefix=length)) for length in range(network.prefixlen, -1, -1))
+    wider = (str(network.supernet(new_prefix=length)) for length in range(network.prefixlen - 1, -1, -1))
+    return (subject_of(target), *wider)
 
 
 def cidr_of(target: Host | Network) -> str:

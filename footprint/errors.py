@@ -4,6 +4,7 @@ PulsarError
 ├── RequestError            fix the request
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
+│   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── NotFound            nothing of that id
@@ -66,6 +67,10 @@ class InvalidTarget(RequestError):
 
 class TargetRefused(RequestError):
     code = "target_refused"
+
+
+class NotAuthorized(RequestError):
+    code = "not_authorized"
 
 
 class InvalidPolicy(RequestError):
