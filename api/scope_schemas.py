@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from api.paging import Page
 from api.schemas import Line
@@ -34,6 +43,20 @@ def _trimmed(text: str) -> str:
     return text
 
 
+def _written_out(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a time such as 2026-01-01T00:00:00Z")
+    return value
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("within the years 1 to 9999, in UTC") from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 TargetText = Annotated[str, Field(max_length=1024), _read_by(canonical_target)]
 ExclusionText = Annotated[str, Field(max_length=1024), _read_by(canonical_exclusion)]
 Title = Annotated[str, Line, Field(min_length=1, max_length=255), AfterValidator(_trimmed)]
@@ -113,18 +136,11 @@ class AuthorizationRequest(BaseModel):
     )
 
     covers: TargetText | None = Field(default=None, description="A domain, address or network; null for all of it.")
-    valid_from: AwareDatetime
-    valid_until: AwareDatetime = Field(description="The first moment at which it does not hold any more.")
+    valid_from: Time
+    valid_until: Time = Field(description="The first moment at which it does not hold any more.")
     granted_by: Title
     reference: Annotated[str, Line] = Field(default="", max_length=255)
     comment: Annotated[str, Line] = Field(default="", max_length=1000)
-
-    @field_validator("valid_from", "valid_until", mode="before")
-    @classmethod
-    def _written_out(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError("a time such as 2026-01-01T00:00:00Z")
-        return value
 
     @field_validator("valid_until")
     @classmethod
