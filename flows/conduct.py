@@ -33,7 +33,7 @@ from footprint.store.left_out import keep_left_out
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
-from tasks.authorization import require_authorization
+from tasks.authorization import in_force, require_authorization
 from tasks.catalogue import tool_named
 from tasks.installation import installation
 from tasks.run_scan import run_scan
@@ -202,7 +202,11 @@ class Conductor:
         self._keep_left_out(session)
 
     def _keep_left_out(self, session: Session) -> None:
-        keep_left_out(session, self._scan.id, self._frontier.kept_out(), besides=self._frontier.over_limit)
+        """Write down what was not touched, and what is excluded by now of a network that was swept."""
+        by_now = in_force(session, self._scan, self._here.settings).scope
+        scope = scope_of(self._here.settings, self._scan.target, self._scan.policy, by_now)
+        rules = scope.holes_in(self._scan.target) | self._frontier.kept_out()
+        keep_left_out(session, self._scan.id, rules, besides=self._frontier.over_limit)
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()

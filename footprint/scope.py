@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from footprint.address_space import CARRIES_IPV4, Span, carried_ipv4, joined, special_purpose
 from footprint.area import Area, cidr_of
 from footprint.errors import InvalidTarget, TargetRefused
-from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service
+from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
 from footprint.target import Target, canonical_address, parse_exclusions, parse_name
 
 EXCLUDED = "on the exclusion list of this installation"
@@ -122,6 +122,14 @@ class Scope:
         """The excluded addresses and networks in CIDR notation, for a tool's own exclude file."""
         entries = parse_exclusions((*self.exclude, *self.asset_exclude))
         return tuple(dict.fromkeys(cidr_of(entry) for entry in entries if not isinstance(entry, DomainName)))
+
+    def holes_in(self, target: Target) -> dict[str, str]:
+        """What lies in a network and is excluded, with the rule: nobody comes upon it, for tools leave it out."""
+        if not isinstance(target, Network):
+            return {}
+        network = Area.of([target])
+        entries = parse_exclusions((*self.exclude, *self.asset_exclude))
+        return {subject_of(entry): self.decide(entry).rule for entry in entries if network.holds(entry)}
 
     def _name_refusal(self, name: str) -> str:
         if not _is_canonical_name(name):

@@ -120,15 +120,21 @@ def _entries(session: Session, assets: Sequence[UUID], rule: str) -> tuple[str, 
 
 def _set_roots(session: Session, asset: Asset, roots: Sequence[str]) -> None:
     _refuse_misleading(asset.name, roots)
-    others = select(AssetRoot.value).where(AssetRoot.value.in_(roots), AssetRoot.asset_id != asset.id)
-    if taken := set(session.scalars(others)):
-        places = ", ".join(str(place) for place, root in enumerate(roots, start=1) if root in taken)
-        raise Conflict(f"root no. {places} is another asset's", hint="`GET /api/assets/` lists them; change that one")
     own = set(roots_of(session, [asset.id]))
     session.execute(delete(AssetRoot).where(AssetRoot.asset_id == asset.id, AssetRoot.value.not_in(roots)))
     new = [parse_target(root) for root in dict.fromkeys(roots) if root not in own]
-    session.add_all(AssetRoot(asset_id=asset.id, kind=root.kind, value=subject_of(root)) for root in new)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add_all(AssetRoot(asset_id=asset.id, kind=root.kind, value=subject_of(root)) for root in new)
+    except IntegrityError:
+        raise _anothers(session, asset, roots) from None
+
+
+def _anothers(session: Session, asset: Asset, roots: Sequence[str]) -> Conflict:
+    others = select(AssetRoot.value).where(AssetRoot.value.in_(roots), AssetRoot.asset_id != asset.id)
+    taken = set(session.scalars(others))
+    places = ", ".join(str(place) for place, root in enumerate(roots, start=1) if root in taken)
+    return Conflict(f"root no. {places} is another asset's", hint="`GET /api/assets/` lists them; change that one")
 
 
 def _refuse_misleading(name: str, roots: Sequence[str]) -> None:

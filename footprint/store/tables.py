@@ -76,15 +76,15 @@ class Asset(Table):
 
 
 class AssetRoot(Table):
-    """A domain, address or network that belongs to an asset."""
+    """A domain, address or network that belongs to one asset."""
 
     __tablename__ = "asset_roots"
-    __table_args__ = (UniqueConstraint("asset_id", "kind", "value"), Index("ix_asset_roots_value", "value"))
+    __table_args__ = (UniqueConstraint("asset_id", "kind", "value"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     asset_id: Mapped[UUID] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(16))
-    value: Mapped[str] = mapped_column(String(255))
+    value: Mapped[str] = mapped_column(String(255), unique=True)
 
 
 class Scan(Table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -116,6 +117,24 @@ def test_what_an_asset_includes_while_a_scan_runs_is_not_the_scans(here: Install
         conductor.conclude()
     assert _rules(here, scan)["127.0.77.1"] == OUTSIDE
     assert _rules(here, scan)["127.0.99.9"] == EXCLUDED_HERE
+
+
+def test_what_is_excluded_of_a_network_is_in_the_record_though_nobody_comes_upon_it(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FOUND", ())
+    scan = _begun()
+    with here.store.write() as session:
+        excluded = AssetScope(exclude=("127.0.88.4/31", "127.0.99.8", "other.example"))
+        set_scope(session, session.scalars(select(Scan.asset_id)).one(), excluded)
+    with Conductor(scan) as conductor:
+        conductor.play()
+        conductor.conclude()
+    assert _rules(here, scan) == {
+        "127.0.88.2": EXCLUDED_HERE,
+        "127.0.88.3": EXCLUDED,
+        "127.0.88.4/31": EXCLUDED_HERE,
+    }
 
 
 def _break_off(scan: Begun) -> None:

@@ -81,6 +81,12 @@ def test_tools_get_the_exclusions_of_the_installation_and_of_assets() -> None:
     assert made.excluded_networks() == ("9.9.9.9/32", "8.8.8.8/32", "2600::/64")
 
 
+def test_what_is_excluded_of_a_network_is_told_by_entry() -> None:
+    made = scope("9.9.9.0/24", exclude=("9.9.9.64/26", "9.9.8.0/23", "2600::1", "pay.example.com"))
+    assert made.holes_in(Network("9.9.9.0/24")) == {"9.9.9.9": EXCLUDED, "9.9.9.64/26": EXCLUDED_HERE}
+    assert made.holes_in(DomainName("example.com")) == {}
+
+
 def test_an_included_network_is_swept_only_where_a_scan_might_ask_for_it() -> None:
     made = scope(include=("11.0.0.0/8", "2600::/32"))
     assert made.decide(Host("11.1.2.3")).touch

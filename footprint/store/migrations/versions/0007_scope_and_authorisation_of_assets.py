@@ -53,20 +53,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_left_out")),
         sa.UniqueConstraint("scan_id", "subject", name=op.f("uq_left_out_scan_id_subject")),
     )
-    op.create_index("ix_asset_roots_value", "asset_roots", ["value"])
-    with op.batch_alter_table("scans") as scans:
-        scans.add_column(sa.Column("scope", sa.JSON(), nullable=False, server_default="{}"))
-        scans.add_column(sa.Column("not_listed", sa.Integer(), nullable=False, server_default="0"))
-    # The defaults were for the scans that were there; the code gives each its own.
-    with op.batch_alter_table("scans") as scans:
-        scans.alter_column("scope", server_default=None)
-        scans.alter_column("not_listed", server_default=None)
+    with op.batch_alter_table("asset_roots") as roots:
+        roots.create_unique_constraint(op.f("uq_asset_roots_value"), ["value"])
+    # The defaults are for the scans that are there, and stay: SQLite could only take them away by making the table
+    # anew, and to drop the old one would delete all that belongs to its rows.
+    op.add_column("scans", sa.Column("scope", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column("scans", sa.Column("not_listed", sa.Integer(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("scans") as scans:
-        scans.drop_column("not_listed")
-        scans.drop_column("scope")
-    op.drop_index("ix_asset_roots_value", "asset_roots")
+    op.drop_column("scans", "not_listed")
+    op.drop_column("scans", "scope")
+    with op.batch_alter_table("asset_roots") as roots:
+        roots.drop_constraint(op.f("uq_asset_roots_value"), type_="unique")
     for table in ("left_out", "authorizations", "asset_scope"):
         op.drop_table(table)
