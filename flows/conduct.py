@@ -36,6 +36,7 @@ from footprint.verdict import Verdict, conclude
 from tasks.authorization import in_force, require_authorization
 from tasks.catalogue import tool_named
 from tasks.installation import installation
+from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
 
@@ -54,6 +55,7 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
         if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
             if not target:
                 raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
+            find = partial(usable_policy, session)
             new = admit(
                 here.settings,
                 target=target,
@@ -61,6 +63,7 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
                 comment=comment,
                 origin="prefect",
                 task_id=task_id,
+                find=find,
                 scoped=partial(scope_for, session),
             )
             require_authorization(session, here.settings, new)

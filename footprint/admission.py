@@ -20,7 +20,8 @@ from footprint.target import parse_target
 class NewScan:
     """A request that may be carried out. `origin` is who asked: api, prefect or schedule.
 
-    `scope` is what assets say of its scope now.
+    `inline` is True where the policy came with the request, and False where it was named; `scope` is what assets say of
+    its scope now.
     """
 
     target: DomainName | Host | Network
@@ -29,35 +30,54 @@ class NewScan:
     origin: str
     task_id: UUID | None = None
     idempotency_key: str | None = None
+    inline: bool = False
     scope: AssetScope = NOTHING_SAID
 
     @property
     def digest(self) -> str:
         """SHA-256 of what was asked, to tell a repeated request from another one under the same key."""
-        asked = [subject_of(self.target), self.policy.name, self.comment]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        return digest_of(self.target, self.policy if self.inline else self.policy.name, self.comment)
+
+
+def digest_of(target: DomainName | Host | Network, policy: str | ScanPolicy, comment: str) -> str:
+    """SHA-256 of a request. A named policy counts by its name: what it says may be edited between two tries."""
+    wanted = policy.model_dump(mode="json") if isinstance(policy, ScanPolicy) else policy
+    return hashlib.sha256(json.dumps([subject_of(target), wanted, comment], sort_keys=True).encode()).hexdigest()
 
 
 def admit(
     settings: Settings,
     *,
     target: str,
-    policy: str,
+    policy: str | ScanPolicy,
     comment: str,
     origin: str,
     task_id: UUID | None = None,
     idempotency_key: str | None = None,
+    find: Callable[[str], ScanPolicy] = policy_named,
     scoped: Callable[[DomainName | Host | Network], AssetScope] = of_no_asset,
 ) -> NewScan:
-    """Check a request for a scan. `scoped` looks up what assets say of the scope of a target's scans.
+    """Check a request for a scan. `policy` is a policy's name, which `find` looks up, or a policy of its own.
+
+    `scoped` looks up what assets say of the scope of a target's scans.
 
     Raises `InvalidTarget`, `InvalidPolicy` or `TargetRefused`; nothing is resolved and nothing is sent.
     """
-    frozen = policy_named(policy)
+    inline = isinstance(policy, ScanPolicy)
+    frozen = policy if isinstance(policy, ScanPolicy) else find(policy)
     wanted = parse_target(target)
     said = scoped(wanted)
     scope_of(settings, wanted, frozen, said).admit(wanted)
-    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key, scope=said)
+    return NewScan(
+        wanted,
+        frozen,
+        comment,
+        origin,
+        task_id=task_id,
+        idempotency_key=idempotency_key,
+        inline=inline,
+        scope=said,
+    )
 
 
 def scope_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -122,9 +123,9 @@ def test_names_and_roots_that_are_anothers_are_a_conflict(
         ({"scope": {"include": ["internal"]}}, "scope.include.0"),
         ({"scope": {"exclude": ["-oX/s3cret"]}}, "scope.exclude.0"),
         ({"scope": {"exclude": ["a" * 1025]}}, "scope.exclude.0"),
-        ({"scope": {"special_purpose": ["10.0.0.0/8"]}}, "field"),
+        ({"scope": {"special_purpose": ["10.0.0.0/8"]}}, "scope"),
         ({"scope": None}, "scope"),
-        ({"s3cret": 1}, "field"),
+        ({"s3cret": 1}, "body"),
     ],
 )
 def test_an_asset_of_the_wrong_shape_is_refused_with_the_field(
@@ -132,7 +133,7 @@ def test_an_asset_of_the_wrong_shape_is_refused_with_the_field(
 ) -> None:
     answer = client.post("/api/assets/", json=CORP | changed)
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
-    assert said in answer.json()["detail"]
+    assert said in {fault["field"] for fault in answer.json()["fields"]}
     assert "s3cret" not in answer.text
     assert _assets(opened) == 0
 
@@ -145,7 +146,7 @@ def test_a_scope_is_put_whole_in_one_spelling(client: TestClient, corp: str) -> 
     )
     assert client.get(f"{corp}scope/").json() == put.json()
     wrong = client.put(f"{corp}scope/", json={"include": ["example.net", 7]})
-    assert (wrong.status_code, "include.1" in wrong.json()["detail"]) == (422, True)
+    assert (wrong.status_code, wrong.json()["fields"]) == (422, [{"field": "include.1", "problem": "text"}])
     assert client.get(f"{corp}scope/").json() == put.json()
 
 
@@ -215,7 +216,7 @@ def test_an_authorisation_is_written_down_listed_and_taken_back(client: TestClie
         ({"reference": "two\nlines"}, "reference"),
         ({"reference": 4711}, "reference"),
         ({"comment": "x" * 1001}, "comment"),
-        ({"s3cret": 1}, "field"),
+        ({"s3cret": 1}, "body"),
     ],
 )
 def test_an_authorisation_of_the_wrong_shape_is_refused_with_the_field(
@@ -223,7 +224,7 @@ def test_an_authorisation_of_the_wrong_shape_is_refused_with_the_field(
 ) -> None:
     answer = client.post(f"{corp}authorizations/", json=GIVEN | changed)
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
-    assert said in answer.json()["detail"]
+    assert said in {fault["field"] for fault in answer.json()["fields"]}
     assert "s3cret" not in answer.text
     assert client.get(f"{corp}authorizations/").json()["count"] == 0
 
@@ -233,7 +234,7 @@ def test_an_active_scan_is_refused_until_somebody_authorises_it(
 ) -> None:
     refused = strict.post("/api/scans/", json=QUICK)
     assert (refused.status_code, refused.json()["error"]) == (403, "not_authorized")
-    assert refused.json()["detail"].endswith("these modules are active: nmap")
+    assert re.search(r"these modules are active: .*\bnmap\b", refused.json()["detail"])
     assert "authorizations/" in refused.json()["hint"]
     assert strict.post("/api/scans/", json=QUICK | {"policy": "passive"}).json()["error"] == "prefect_unavailable"
     assert client.post("/api/scans/", json=QUICK).json()["error"] == "prefect_unavailable"

@@ -170,7 +170,7 @@ def test_a_run_of_prefects_own_needs_an_authorisation_where_the_installation_say
 ) -> None:
     strict = Installation(here.settings.model_copy(update={"require_authorization": True}), here.store)
     monkeypatch.setattr(conduct, "installation", cache(lambda: strict))
-    with pytest.raises(NotAuthorized, match="active: nmap"):
+    with pytest.raises(NotAuthorized, match=r"active: .*\bnmap\b"):
         _begun()
     assert _scans(here) == 0
     begin_scan(uuid4(), None, target=ROOT, policy="passive", comment="")

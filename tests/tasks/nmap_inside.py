@@ -49,7 +49,8 @@ def main(home: Path) -> None:
     running.get_run_logger = lambda: logging.getLogger("inside")  # type: ignore[assignment]
     scan = _asked(store, settings)
     (settings.work_dir / str(scan.id)).mkdir(parents=True)
-    frontier = Frontier([tool_named("nmap")], scope_of(settings, scan.target, scan.policy, scan.scope), Bounds(8, 1000))
+    scope = scope_of(settings, scan.target, scan.policy, scan.scope)
+    frontier = Frontier([tool_named("nmap_discovery"), tool_named("nmap")], scope, Bounds(8, 1000))
     frontier.offer(seeds(scan.target))
     while unit := frontier.take():
         frontier.offer(_carried_out(store, scan, unit), unit.depth + 1)

@@ -42,6 +42,7 @@ from tasks.unit import UNAUTHORIZED
 ROOT = "127.0.88.0/24"
 HOUR = timedelta(hours=1)
 HOSTS = (Host("127.0.88.1"), Host("127.0.88.2"))
+ACTIVE = ScanPolicy(name="own", modules={"dns": {}, "nmap": {}, "cve_match": {}})
 ALLOWED = ("127.0.0.0/8",)
 
 
@@ -80,7 +81,7 @@ def _grant(session: Session, asset: UUID, covers: str | None = None, until: time
     return add_authorization(session, asset, said).id
 
 
-def _wanted(session: Session, settings: Settings, policy: str = "network_sweep", target: str = ROOT) -> NewScan:
+def _wanted(session: Session, settings: Settings, policy: ScanPolicy = ACTIVE, target: str = ROOT) -> NewScan:
     found = partial(scope_for, session)
     return admit(settings, target=target, policy=policy, comment="", origin="api", scoped=found)
 
@@ -126,10 +127,10 @@ def test_an_active_scan_needs_an_authorisation_and_a_passive_one_does_not(
 ) -> None:
     with store.write() as session:
         wanted = _wanted(session, settings)
-        with pytest.raises(NotAuthorized, match="active: nmap") as refused:
+        with pytest.raises(NotAuthorized, match=r"active: nmap \(") as refused:
             require_authorization(session, settings, wanted)
         assert "authorizations/" in refused.value.hint
-        require_authorization(session, settings, _wanted(session, settings, "passive"))
+        require_authorization(session, settings, _wanted(session, settings, PRESETS["passive"]))
         require_authorization(session, Settings(), wanted)
         _grant(session, asset, until=-HOUR)
         _grant(session, asset, covers="127.0.88.0/25")
