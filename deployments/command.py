@@ -16,11 +16,12 @@ from typer.core import TyperGroup
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.client import Api
+from deployments.diagnosis_command import doctor, explain, logs
 from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
-from deployments.home import find_api, has_token, prefect_environment, read_settings, token_of
+from deployments.home import find_api, has_token, prefect_environment, read_settings, running_api, token_of
 from deployments.scanning import Wish, ask, carry_out
-from footprint.errors import InstallationError, PulsarError, RequestError
+from footprint.errors import PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from footprint.states import Status
@@ -57,6 +58,8 @@ app = typer.Typer(
 )
 app.add_typer(feeds_app, name="feeds")
 app.add_typer(extension_app, name="extension")
+for verb in (explain, logs, doctor):
+    app.command()(verb)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
 ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]
@@ -183,12 +186,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _running_api() -> Api:
-    api = find_api(read_settings())
-    if api is None:
-        raise InstallationError(
-            "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
-        )
-    return api
+    return running_api(read_settings())
 
 
 def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> None:

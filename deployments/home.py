@@ -65,6 +65,15 @@ def find_api(settings: Settings) -> Api | None:
     return api if api.is_there() else None
 
 
+def running_api(settings: Settings) -> Api:
+    """What `find_api` finds, or `InstallationError` where there is none."""
+    if (api := find_api(settings)) is None:
+        raise InstallationError(
+            "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
+        )
+    return api
+
+
 def has_token(settings: Settings) -> bool:
     """Whether this home has a token already: the platform makes it at its first start."""
     return (settings.home / "token").exists()

@@ -207,10 +207,10 @@ def plain(text: str | None) -> Text:
     return Text(one_line(text or "", WORD))
 
 
-def moment(text: str) -> str:
+def moment(text: str, form: str = "%Y-%m-%d %H:%M") -> str:
     """An ISO 8601 time as the machine's clock shows it, or the text itself where it is none."""
     try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(text).astimezone().strftime(form)
     except ValueError:
         return one_line(text, WORD)
 

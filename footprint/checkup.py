@@ -23,7 +23,7 @@ def check_store(store: Store) -> tuple[list[Line], StoreSeen | None]:
             return [doctor.ok("store", "answers"), doctor.fail("migrations", "it is not of this version's shape")], None
         seen = look_into(store)
     except StoreUnavailable as away:
-        return [doctor.fail("store", str(away)), doctor.warn("migrations", "not known")], None
+        return [doctor.fail("store", str(away)), *doctor.unknown("migrations")], None
     trouble = trouble_writing(store)
     line = doctor.fail("store", f"nothing can be written: {trouble}") if trouble else doctor.ok("store", "answers")
     return [line, doctor.ok("migrations", "all are applied")], seen
@@ -39,7 +39,7 @@ def check_home(settings: Settings, stored: StoreSeen | None, prefect: PrefectSee
     yield doctor.judge_clock(drifts)
     yield doctor.judge_disk(free_space(settings.home))
     if stored is None:
-        yield from (doctor.warn(name, "not known") for name in ("stuck_scans", "leftovers", "feeds"))
+        yield from doctor.unknown("stuck_scans", "leftovers", "feeds")
         return
     yield doctor.judge_scans(stored.live, now, may_begin=_may_begin(settings, prefect, now))
     yield doctor.judge_leftovers(leftovers(settings.work_dir, {scan.id for scan in stored.live}))

@@ -116,6 +116,11 @@ def fail(name: str, detail: str, remedy: str = "") -> Line:
     return Line(name, Health.FAIL, detail, remedy or CHECKS[name].remedy)
 
 
+def unknown(*names: str) -> Iterator[Line]:
+    """Parts that could not be looked at, for want of another."""
+    return (Line(name, Health.WARN, "not known") for name in names)
+
+
 def judge_prefect(seen: PrefectSeen, ours: str, now: datetime, silence: timedelta) -> Iterator[Line]:
     """A server that answers. `ours` is the version of Prefect here; `silence`, what a worker may take to ask again."""
     if seen.version == ours:
@@ -140,9 +145,8 @@ def prefect_away(detail: str, *, refused: bool) -> Iterator[Line]:
         yield fail("prefect_auth", detail)
     else:
         yield fail("prefect", detail)
-        yield warn("prefect_auth", "not known")
-    for name in ("pool", "workers", "schedules"):
-        yield warn(name, "not known")
+        yield from unknown("prefect_auth")
+    yield from unknown("pool", "workers", "schedules")
 
 
 def _judge_pool(pool: PoolSeen) -> Line:
@@ -187,7 +191,7 @@ def judge_clock(drifts: dict[str, float | None]) -> Line:
     """How far the clocks of others, by name, are from ours, in seconds; None where one could not be read."""
     known = {name: drift for name, drift in drifts.items() if drift is not None}
     if not known:
-        return warn("clock", "there is nothing to compare it with")
+        return Line("clock", Health.WARN, "there is nothing to compare it with")
     name, drift = max(known.items(), key=lambda pair: abs(pair[1]))
     if abs(drift) <= SMALL_DRIFT:
         return ok("clock", f"agrees with {' and '.join(sorted(known))}")

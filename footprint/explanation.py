@@ -1,7 +1,7 @@
 """Why a scan is where it is: facts in, causes and one paragraph out. Nothing is asked here.
 
-A cause of a new kind is a field in `footprint.scan_facts.Facts`, a function here that finds it there, and its name in the list of the phase
-in which it counts (`WAITING`, `RUNNING`, `ENDED`). The first cause of a phase is the one that decides.
+A cause of a new kind is a field in `Facts` (footprint/scan_facts.py), a function here that finds it there, and its name
+in the list of the phase in which it counts (`WAITING`, `RUNNING`, `ENDED`). The first cause of a phase decides.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
         yield Cause("scheduled_later", f"its run is to begin at {when}", since=run.since)
     elif run.state == "Late":
-        yield Cause("late", f"its run is late: it was to begin {_span(run.due, facts.now)} ago", since=run.due)
+        remedy = "where no other reason is named, the worker's log says more"
+        yield Cause("late", f"its run is late: it was to begin {_span(run.due, facts.now)} ago", remedy, run.due)
 
 
 def _being_started(facts: Facts) -> Iterator[Cause]:
