@@ -24,9 +24,9 @@ def log_lines(lines: Sequence[LogLine]) -> None:
     console = paper()
     for line in lines:
         where = f"{line.module} {line.batch}" if line.module else "scan"
-        head = f"{moment(line.at, '%Y-%m-%d %H:%M:%S')} {line.level.upper():<7} {one_line(where, 60)}: "
+        head = f"{moment(line.at, '%Y-%m-%d %H:%M:%S')} {one_line(line.level.upper(), 20):<7} {one_line(where, 60)}: "
         style = LEVEL_COLOURS.get(line.level, "")
-        text = Text.assemble((one_line(head, 200), "dim"), " ", (one_line(line.message, PARAGRAPH), style))
+        text = Text.assemble((head, "dim"), (one_line(line.message, PARAGRAPH), style))
         console.print(text, soft_wrap=True)
         for said in line.stderr:
             console.print(Text(f"    | {one_line(said, SENTENCE)}", style="dim"), soft_wrap=True)

@@ -192,7 +192,7 @@ def _units(facts: Facts) -> Iterator[Cause]:
         limit = f", given up after {duration(scan.unit_timeout)} at the latest" if left > timedelta() else ""
         far = f", {unit.progress} % done" if unit.progress else ""
         targets = f"{unit.targets} target{'' if unit.targets == 1 else 's'}"
-        said = f"{unit.module} batch {unit.batch} ({targets}) runs for {_span(unit.since, facts.now)}{far}{limit}"
+        said = f"running: {unit.module} batch {unit.batch} ({targets}) for {_span(unit.since, facts.now)}{far}{limit}"
         yield Cause("unit_running", said, since=unit.since)
     more, waiting = len(scan.units) - NAMED, scan.waiting
     if more > 0:
@@ -209,20 +209,20 @@ def _verdict(facts: Facts) -> Iterator[Cause]:
         when = "while it ran: what it had found is kept" if scan.started_at else "before it began"
         yield Cause("revoked", f"it was cancelled {when}", since=scan.finished_at)
     else:
-        yield Cause("failure", scan.error or "no reason was given", since=scan.finished_at)
+        yield Cause("failure", f"the reason: {scan.error or 'none was given'}", since=scan.finished_at)
 
 
 def _troubles(facts: Facts) -> Iterator[Cause]:
     troubles = facts.scan.troubles
     for trouble in troubles[:NAMED]:
         units = f" ({trouble.units} units)" if trouble.units > 1 else ""
-        yield Cause(f"module_{trouble.status}", f"{_of_module(trouble)}{units}", trouble.hint)
+        yield Cause(f"module_{trouble.status}", f"{trouble.status}: {_of_module(trouble)}{units}", trouble.hint)
     if len(troubles) > NAMED:
         yield Cause("modules_failed", f"{len(troubles) - NAMED} more reasons", "the scan's `warnings` name them")
 
 
 def _of_module(trouble: Trouble) -> str:
-    error = trouble.error or f"a unit {trouble.status}"
+    error = trouble.error or "no reason was given"
     return error if error.startswith(f"{trouble.module}:") else f"{trouble.module}: {error}"
 
 

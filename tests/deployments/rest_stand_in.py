@@ -61,13 +61,15 @@ class StandIn:
     story: list[dict[str, Any] | Answer] = field(default_factory=lambda: [scan("SUCCESS", 100)])
     on_post: Answer = (201, scan("PENDING"))
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"technologies": [], "findings": []})
+    pages: dict[str, Any] = field(default_factory=lambda: {"/api/health/": {"status": "ok"}})
+    """What is answered at an address, as it is."""
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     """Method, path with query, headers, JSON body."""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], authorization: str) -> Answer:
         """Answer one request."""
         if path == "/api/health/":
-            return 200, {"status": "ok"}
+            return 200, self.pages[path]
         if authorization != f"Token {TOKEN}":
             return 401, {"error": "unauthorized", "detail": "A valid token is needed."}
         if method == "POST":
@@ -75,7 +77,7 @@ class StandIn:
         if path == f"/api/scans/{SCAN_ID}/":
             now = self.story.pop(0) if len(self.story) > 1 else self.story[0]
             return now if isinstance(now, tuple) else (200, now)
-        return self._page(path, query)
+        return (200, self.pages[path]) if path in self.pages else self._page(path, query)
 
     def _page(self, path: str, query: dict[str, list[str]]) -> Answer:
         name = path.strip("/").rpartition("/")[2]
