@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,9 +96,10 @@ def test_a_healthy_platform_is_all_ok(platform: Running) -> None:
     code, parts = _doctor(platform)
     assert code == 0, parts
     assert {name: part for name, part in parts.items() if part["status"] != "ok" and name not in MACHINE} == {}
-    health = platform.api.get("/api/health/").json()
-    assert {part["name"]: part for part in health["parts"] if part["status"] == "fail"} == {}
-    assert health["status"] == "ok", [part for part in health["parts"] if part["status"] != "ok"]
+    until = time.monotonic() + 15  # what the API heard of Prefect last may be of before the flow was deployed
+    while (health := platform.api.get("/api/health/").json())["status"] != "ok":
+        assert time.monotonic() < until, health
+        time.sleep(0.5)
     assert {part["name"] for part in health["parts"]} == set(parts) - {"tools", "privileges", "sandbox"}
 
 
@@ -128,7 +130,7 @@ def test_a_paused_pool_and_a_full_one_are_told_apart_and_the_line_is_counted(pla
         running = platform.ask("127.0.76.3", "full_discovery")
         platform.await_units(running)
         unit = _await_cause(platform, running, "unit_running")
-        assert unit["detail"].startswith("running: nmap batch 1 (1 target) for")
+        assert re.match(r"running: nmap batch \d \(\d targets?\) for \d+\.\d s, given up after 1 h", unit["detail"])
         waiting = [platform.ask("127.0.76.4") for _ in range(2)]
         for place, scan in enumerate(waiting):
             cause = _await_cause(platform, scan, "pool_full")
