@@ -33,6 +33,7 @@ from footprint.store.units import Unit, digest_of, finished_units, lose_unit, pl
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
+from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
 
@@ -51,7 +52,16 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
         if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
             if not target:
                 raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
-            new = admit(here.settings, target=target, policy=policy, comment=comment, origin="prefect", task_id=task_id)
+            find = partial(usable_policy, session)
+            new = admit(
+                here.settings,
+                target=target,
+                policy=policy,
+                comment=comment,
+                origin="prefect",
+                task_id=task_id,
+                find=find,
+            )
             scan_id = insert_scan(session, new)[0].id
         return begin(session, scan_id, task_id)
 

@@ -163,6 +163,8 @@ class Tool:
     configure: Callable[[dict[str, Any], Pace], Any]
     """The policy's options for this module, bounded, completed with what its intensity means here."""
     binary: Binary | None = None
+    binary_with: Callable[[Any], Binary] | None = None
+    """The program it runs with these options, where they change it."""
     command: Callable[[Batch, Any], Command] | None = None
     parse: Callable[[Output, Batch], Iterator[Found]] | None = None
     progress: Callable[[str], float | None] | None = None

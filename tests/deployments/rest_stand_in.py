@@ -61,23 +61,25 @@ class StandIn:
     story: list[dict[str, Any] | Answer] = field(default_factory=lambda: [scan("SUCCESS", 100)])
     on_post: Answer = (201, scan("PENDING"))
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"technologies": [], "findings": []})
-    pages: dict[str, Any] = field(default_factory=lambda: {"/api/health/": {"status": "ok"}})
-    """What is answered at an address, as it is."""
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """What is answered to a method and path before anything else is looked for."""
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     """Method, path with query, headers, JSON body."""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], authorization: str) -> Answer:
         """Answer one request."""
         if path == "/api/health/":
-            return 200, self.pages[path]
+            return self.answers.get((method, path), (200, {"status": "ok"}))
         if authorization != f"Token {TOKEN}":
             return 401, {"error": "unauthorized", "detail": "A valid token is needed."}
+        if (method, path) in self.answers:
+            return self.answers[method, path]
         if method == "POST":
             return self.on_post
         if path == f"/api/scans/{SCAN_ID}/":
             now = self.story.pop(0) if len(self.story) > 1 else self.story[0]
             return now if isinstance(now, tuple) else (200, now)
-        return (200, self.pages[path]) if path in self.pages else self._page(path, query)
+        return self._page(path, query)
 
     def _page(self, path: str, query: dict[str, list[str]]) -> Answer:
         name = path.strip("/").rpartition("/")[2]
@@ -114,7 +116,7 @@ def serving(stand_in: StandIn) -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server calls
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *words: object) -> None:
             return

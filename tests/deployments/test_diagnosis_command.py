@@ -28,7 +28,7 @@ def line(second: int, message: str, **more: Any) -> dict[str, Any]:
 def test_an_explanation_is_printed_as_a_paragraph_or_as_it_was_sent(server: StandIn) -> None:
     cause = {"code": "no_worker", "detail": "no worker", "remedy": "start one", "since": None}
     sent = {"status": "PENDING", "explanation": "It waits \x1b[2J[red].", "causes": [cause]}
-    server.pages[f"/api/scans/{SCAN_ID}/explain/"] = sent
+    server.answers["GET", f"/api/scans/{SCAN_ID}/explain/"] = (200, sent)
     assert pulsar("explain", SCAN_ID).stdout == "It waits [2J[red].\n"
     assert json.loads(pulsar("explain", SCAN_ID, "--json").stdout) == sent
     assert pulsar("explain", "../..").exit_code == 2
@@ -79,8 +79,8 @@ def test_the_doctor_says_that_no_platform_runs_and_leaves_the_home_alone(no_plat
 
 def test_the_doctor_asks_a_platform_elsewhere_for_its_parts(server: StandIn) -> None:
     parts = [{"name": "store", "status": "ok", "detail": "answers", "remedy": ""}]
-    server.pages["/api/health/"] = {"status": "ok", "parts": parts}
+    server.answers["GET", "/api/health/"] = (200, {"status": "ok", "parts": parts})
     result = pulsar("doctor", "--json")
     assert (result.exit_code, json.loads(result.stdout)["parts"]) == (0, parts)
-    server.pages["/api/health/"] = {"status": "down", "parts": [parts[0] | {"status": "fail"}]}
+    server.answers["GET", "/api/health/"] = (503, {"status": "down", "parts": [parts[0] | {"status": "fail"}]})
     assert pulsar("doctor").exit_code == 1
