@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -19,6 +21,17 @@ from footprint.store import Store
 from footprint.store.explaining import scan_seen, scans_of_tasks, units_told
 from footprint.store.views import scan_by_id
 
+KEPT_SECONDS, LOGS_KEPT = 30.0, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines of a log: of that level and above, of one module or of all, from a time on."""
+
+    level: Level = Level.INFO
+    module: str | None = None
+    after: datetime | None = None
+
 
 class Diagnosis:
     """Answers the two questions of an operator: why, and what was said."""
@@ -28,6 +41,7 @@ class Diagnosis:
         self._store = store
         self._prefect = prefect
         self._follower = follower
+        self._logs: dict[tuple[UUID, Wanted], tuple[float, list[Entry]]] = {}
 
     async def explain(self, scan_id: UUID) -> Explanation:
         """Say why a scan is where it is. Raises `NotFound`; Prefect being away is a reason and no error."""
@@ -54,17 +68,28 @@ class Diagnosis:
         with self._store.read() as session:
             return scans_of_tasks(session, task_ids)
 
-    async def log(self, scan_id: UUID, level: Level, module: str | None, after: datetime | None) -> list[Entry]:
-        """A scan's log, in order. Without Prefect, and where it has forgotten the run, what the units' rows tell."""
+    async def log(self, scan_id: UUID, wanted: Wanted, *, anew: bool) -> list[Entry]:
+        """A scan's log, in order. Without Prefect, and where it has forgotten the run, what the units' rows tell.
+
+        Not `anew`, a log that was read a moment ago will do: whoever turns its pages reads one and the same.
+        """
+        kept = self._logs.get((scan_id, wanted))
+        if kept is None or anew or time.monotonic() - kept[0] > KEPT_SECONDS:
+            if len(self._logs) >= LOGS_KEPT:
+                self._logs.clear()
+            kept = (time.monotonic(), await self._read_log(scan_id, wanted))
+            self._logs[scan_id, wanted] = kept
+        return kept[1]
+
+    async def _read_log(self, scan_id: UUID, wanted: Wanted) -> list[Entry]:
         task_id, units = await run_in_threadpool(self._units, scan_id)
         try:
-            lines = await self._prefect.log(task_id, level.number, after)
+            lines = await self._prefect.log(task_id, wanted.level.number, wanted.after)
             entries = journal.weave(lines, await self._names(lines), units, datetime.now(UTC))
         except PrefectUnavailable:
-            entries = journal.from_units(units)
-        if not entries:
-            entries = journal.from_units(units)
-        return [entry for entry in entries if _is_wanted(entry, level, module, after)]
+            lines, entries = [], []
+        chosen = [entry for entry in entries or journal.from_units(units) if _is_wanted(entry, wanted)]
+        return [*chosen, journal.cut_off(entries[-1])] if len(lines) >= journal.MOST_LINES else chosen
 
     def _units(self, scan_id: UUID) -> tuple[UUID, list[UnitTold]]:
         with self._store.read() as session:
@@ -78,6 +103,7 @@ class Diagnosis:
         return named | journal.names_told(lines)
 
 
-def _is_wanted(entry: Entry, level: Level, module: str | None, after: datetime | None) -> bool:
-    is_loud = entry.level.number >= level.number
-    return is_loud and module in (None, entry.module) and (after is None or entry.at >= after)
+def _is_wanted(entry: Entry, wanted: Wanted) -> bool:
+    is_loud = entry.level.number >= wanted.level.number
+    is_late = wanted.after is None or entry.at >= wanted.after
+    return is_loud and is_late and wanted.module in (None, entry.module)

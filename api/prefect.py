@@ -118,7 +118,7 @@ class PrefectGateway:
             return await prefect_looks.run_and_pool(self._client, run_id, POOL)
 
     async def log(self, run_id: UUID, level: int, after: datetime | None) -> list[Said]:
-        """What a run and its tasks said, oldest first, at most `prefect_looks.MOST_LINES` lines."""
+        """What a run and its tasks said, oldest first, at most `journal.MOST_LINES` lines."""
         async with _bounded(LOG_SECONDS):
             return await prefect_looks.log(self._client, run_id, level, after)
 

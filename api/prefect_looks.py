@@ -15,11 +15,11 @@ from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
-from footprint.journal import Said
+from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
 from footprint.text import clean
 
-MOST_LINES, PAGE = 10_000, 200
+PAGE = 200
 HOLDERS = 200
 WORD = 255
 HOLDING = [StateType.PENDING, StateType.RUNNING]

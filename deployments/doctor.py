@@ -31,7 +31,7 @@ def examine(settings: Settings) -> list[Part]:
     lines += prefect
     store = _store(settings)
     try:
-        stored, known = check_store(store) if store else (_no_store(), None)
+        stored, known = check_store(store, by_writing=True) if store else (_no_store(), None)
         lines += [*stored, *check_home(settings, known, seen), *_tools(settings, store if known else None)]
     finally:
         if store:

@@ -16,15 +16,18 @@ from footprint.store.checkup import StoreSeen, look_into, trouble_writing
 from footprint.store.engine import Store, is_migrated
 
 
-def check_store(store: Store) -> tuple[list[Line], StoreSeen | None]:
-    """Reachable, of this version's shape, writable; and what is in it, where it can be read."""
+def check_store(store: Store, *, by_writing: bool) -> tuple[list[Line], StoreSeen | None]:
+    """Reachable, of this version's shape, writable; and what is in it, where it can be read.
+
+    To try `by_writing` waits for whoever writes at that moment, and makes others wait.
+    """
     try:
         if not is_migrated(store):
             return [doctor.ok("store", "answers"), doctor.fail("migrations", "it is not of this version's shape")], None
         seen = look_into(store)
     except StoreUnavailable as away:
         return [doctor.fail("store", str(away)), *doctor.unknown("migrations")], None
-    trouble = trouble_writing(store)
+    trouble = trouble_writing(store) if by_writing else None
     line = doctor.fail("store", f"nothing can be written: {trouble}") if trouble else doctor.ok("store", "answers")
     return [line, doctor.ok("migrations", "all are applied")], seen
 

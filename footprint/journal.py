@@ -14,6 +14,8 @@ from footprint.verdict import UnitStatus
 
 MESSAGE_KEPT, STDERR_LINES, STDERR_LINE_KEPT = 4096, 40, 500
 """Bytes of a message; the last lines of a tool's standard error, and bytes of each."""
+MOST_LINES = 10_000
+"""Lines of a run that are read at once."""
 ARRIVAL = timedelta(seconds=30)
 """How long a line of a run may take to arrive in Prefect: it is sent in batches."""
 _TASK_NAME = re.compile(r"([a-z][a-z0-9_]*) batch (\d{1,9})")
@@ -128,6 +130,12 @@ def weave(
         elif position is not None and unit.error:
             entries[position] = replace(entries[position], stderr=_last_words(unit.stderr))
     return sorted(entries, key=lambda entry: entry.at)
+
+
+def cut_off(last: Entry) -> Entry:
+    """What is said after the last of so many lines that the rest was not read."""
+    said = f"only {MOST_LINES} lines are read at once: ask for those `after` this one"
+    return Entry("cut-off", last.at, Level.WARNING, None, None, said, (), "store")
 
 
 def from_units(units: Iterable[UnitTold]) -> list[Entry]:

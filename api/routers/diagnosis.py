@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime
 
-from api.diagnosis import Diagnosis
+from api.diagnosis import Diagnosis, Wanted
 from api.diagnosis_schemas import ExplanationOut, LogLineOut
 from api.given import Id
 from api.paging import Page, PagingDep
@@ -41,6 +41,6 @@ async def read_logs(
     after: Annotated[AwareDatetime | None, Query(description="Lines from this time on.")] = None,
 ) -> Page[LogLineOut]:
     """What was said, in order, with module and batch; an error with the last words of its tool."""
-    entries = await diagnosis.log(scan_id, level, module, after)
+    entries = await diagnosis.log(scan_id, Wanted(level, module, after), anew=not paging.offset)
     page = entries[paging.offset : paging.offset + paging.limit]
     return paging.of([LogLineOut.of(entry) for entry in page], len(entries))

@@ -25,7 +25,7 @@ health = APIRouter(prefix="/api/health", tags=["health"])
 @health.get("/", responses={503: {"model": HealthOut, "description": "The store does not answer."}})
 def read_health(response: Response, store: StoreDep, follower: FollowerDep, settings: SettingsDep) -> HealthOut:
     """Each part by name, with what to do; 503 only where nothing can be read. Tools: `pulsar doctor`."""
-    stored, seen = check_store(store)
+    stored, seen = check_store(store, by_writing=False)
     lines = [doctor.ok("api", "answers"), *stored[:1], *_prefect(follower, settings), *stored[1:]]
     lines += check_home(settings, seen, follower.health.seen)
     parts = [PartOut(name=line.name, status=line.health, detail=line.detail, remedy=line.remedy) for line in lines]

@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from footprint.journal import UnitTold
-from footprint.policy import ScanPolicy
 from footprint.scan_facts import ScanSeen, Trouble, UnitSeen
 from footprint.states import Status
 from footprint.store.scans import LEASE
@@ -36,8 +35,8 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         error=scan.error,
         warnings=tuple(scan.warnings),
         found=_found(scan),
-        waiting=sum(line["waiting"] + line["planned"] for line in scan.modules),
-        unit_timeout=ScanPolicy.model_validate(scan.policy).unit_timeout,
+        waiting=sum(line.get("waiting", 0) + line.get("planned", 0) for line in scan.modules),
+        unit_timeout=int(scan.policy.get("unit_timeout", 0)),
         units=() if status.is_terminal else _running(session, scan.id),
         troubles=_troubles(session, scan.id) if status.is_terminal else (),
     )
@@ -74,18 +73,10 @@ def scans_of_tasks(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, tup
 
 
 def units_told(session: Session, scan_id: UUID) -> Iterable[UnitTold]:
-    """What each unit of a scan says of itself, in the order of their beginnings."""
-    runs = session.scalars(select(ModuleRun).where(ModuleRun.scan_id == scan_id).order_by(ModuleRun.id))
-    for run in runs:
-        yield UnitTold(
-            module=run.module,
-            batch=run.batch,
-            status=UnitStatus(run.status),
-            targets=len(run.inputs),
-            records=run.records,
-            error=run.error,
-            hint=run.hint,
-            stderr=run.stderr,
-            started_at=run.started_at,
-            finished_at=run.finished_at,
-        )
+    """What each unit of a scan says of itself, in the order they were planned."""
+    told = (ModuleRun.records, ModuleRun.error, ModuleRun.hint, ModuleRun.stderr, ModuleRun.started_at)
+    columns = (ModuleRun.module, ModuleRun.batch, ModuleRun.status, *told, ModuleRun.finished_at)
+    # The inputs themselves may be many, and only their number is told.
+    targets = func.json_array_length(ModuleRun.inputs).label("targets")
+    rows = session.execute(select(*columns, targets).where(ModuleRun.scan_id == scan_id).order_by(ModuleRun.id))
+    return [UnitTold(**{**row, "status": UnitStatus(row["status"])}) for row in rows.mappings()]

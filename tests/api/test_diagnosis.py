@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi.testclient import TestClient
 
-from api.diagnosis import Diagnosis
+from api.diagnosis import Diagnosis, Wanted
 from api.follower import Follower
 from api.prefect import PrefectGateway
 from footprint.admission import admit
 from footprint.errors import NotFound
-from footprint.journal import Level, Said
+from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, QueueSeen, RunSeen, WorkerSeen
 from footprint.records import Host
 from footprint.settings import Settings
@@ -122,6 +122,7 @@ class Prefect(PrefectGateway):
     def __init__(self, run: RunSeen | None = None, pool: PoolSeen | None = None, said: Sequence[Said] = ()) -> None:
         self._run, self._pool, self._said = run, pool, list(said)
         self.named: list[UUID] = []
+        self.read = 0
 
     async def run_and_pool(self, run_id: UUID) -> tuple[RunSeen | None, PoolSeen | None, int]:
         """The run and the pool, and two runs before this one."""
@@ -129,6 +130,7 @@ class Prefect(PrefectGateway):
 
     async def log(self, run_id: UUID, level: int, after: datetime | None) -> list[Said]:
         """The lines."""
+        self.read += 1
         return [line for line in self._said if line.level >= level]
 
     async def task_names(self, ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -166,17 +168,37 @@ async def test_a_task_that_does_not_name_itself_is_asked_for(opened: Store, sett
         Said(uuid4(), now, 20, "exec nmap", other),
     ]
     prefect = Prefect(said=said)
-    entries = await _diagnosis(settings, opened, prefect).log(scan_id, Level.INFO, None, None)
+    entries = await _diagnosis(settings, opened, prefect).log(scan_id, Wanted(), anew=True)
     assert [(entry.batch, entry.stderr) for entry in entries] == [(1, ()), (1, ("one", "two [2J")), (7, ())]
     assert prefect.named == [other]
 
 
 async def test_a_run_that_prefect_has_forgotten_leaves_what_the_units_tell(opened: Store, settings: Settings) -> None:
     scan_id, _ = _crashed(opened, settings)
-    entries = await _diagnosis(settings, opened, Prefect()).log(scan_id, Level.INFO, "nmap", None)
+    entries = await _diagnosis(settings, opened, Prefect()).log(scan_id, Wanted(module="nmap"), anew=True)
     assert [entry.source for entry in entries] == ["store", "store"]
     with pytest.raises(NotFound):
         await _diagnosis(settings, opened, Prefect()).explain(uuid4())
+
+
+async def test_turning_the_pages_of_a_log_reads_it_once(opened: Store, settings: Settings) -> None:
+    scan_id, _ = _crashed(opened, settings)
+    prefect = Prefect(said=[Said(uuid4(), datetime.now(UTC), 20, "began", None)])
+    diagnosis = _diagnosis(settings, opened, prefect)
+    for _ in range(3):
+        assert len(await diagnosis.log(scan_id, Wanted(), anew=False)) == 1
+    assert prefect.read == 1
+    await diagnosis.log(scan_id, Wanted(), anew=True)
+    await diagnosis.log(scan_id, Wanted(module="nmap"), anew=False)
+    assert prefect.read == 3
+
+
+async def test_a_log_that_is_cut_off_says_so(opened: Store, settings: Settings) -> None:
+    scan_id, _ = _crashed(opened, settings)
+    prefect = Prefect(said=[Said(uuid4(), datetime.now(UTC), 20, "again", None)] * MOST_LINES)
+    entries = await _diagnosis(settings, opened, prefect).log(scan_id, Wanted(), anew=True)
+    assert len(entries) == MOST_LINES + 1
+    assert "after" in entries[-1].message
 
 
 def test_health_says_what_to_do_and_what_was_left(client: TestClient, opened: Store, settings: Settings) -> None:
