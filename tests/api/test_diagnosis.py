@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from api.diagnosis import Diagnosis, Wanted
 from api.follower import Follower
@@ -199,6 +202,38 @@ async def test_a_log_that_is_cut_off_says_so(opened: Store, settings: Settings) 
     entries = await _diagnosis(settings, opened, prefect).log(scan_id, Wanted(), anew=True)
     assert len(entries) == MOST_LINES + 1
     assert "after" in entries[-1].message
+
+
+class _Doorman(BaseHTTPRequestHandler):
+    """Answers 401 to everybody."""
+
+    def do_GET(self) -> None:
+        """Any GET."""
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 -- the name is the library's
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name is the library's
+        """Say nothing."""
+
+
+async def test_a_prefect_that_does_not_take_our_password_is_told_from_one_that_is_away() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Doorman)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+            async with PrefectGateway() as gateway:
+                health = await gateway.health()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert (health.server, health.refused, health.seen) == (False, True, None)
+    assert "PREFECT_API_AUTH_STRING" in health.detail
 
 
 def test_health_says_what_to_do_and_what_was_left(client: TestClient, opened: Store, settings: Settings) -> None:
