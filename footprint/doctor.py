@@ -181,7 +181,7 @@ def _judge_schedules(seen: PrefectSeen) -> Line:
     if found is None:
         return fail("schedules", "the flow is not deployed", "`pulsar up` deploys it, or `prefect deploy --all`")
     if found.late:
-        return warn("schedules", f"{found.late} runs are late")
+        return warn("schedules", f"late runs: {found.late}")
     if found.is_deployment_paused or found.paused:
         return warn("schedules", "all are paused" if found.is_deployment_paused else f"{found.paused} paused")
     return ok("schedules", f"{found.active} active, none late")

@@ -43,7 +43,7 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
 
 
 def _found(scan: Scan) -> str:
-    counts = (f"{count} {kind.replace('_', ' ')}" for kind, count in scan.counts.items() if count)
+    counts = (f"{kind.replace('_', ' ')} {count}" for kind, count in scan.counts.items() if count)
     return ", ".join(counts) or "nothing was found"
 
 

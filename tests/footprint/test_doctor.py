@@ -58,7 +58,7 @@ def test_a_server_in_order_is_all_ok() -> None:
             "the last, box, was there at 2026-03-01 12:00 UTC",
         ),
         (replace(SEEN, schedules=None), "schedules", Health.FAIL, "not deployed"),
-        (replace(SEEN, schedules=replace(SCHEDULES, late=3)), "schedules", Health.WARN, "3 runs are late"),
+        (replace(SEEN, schedules=replace(SCHEDULES, late=3)), "schedules", Health.WARN, "late runs: 3"),
         (replace(SEEN, schedules=replace(SCHEDULES, paused=1)), "schedules", Health.WARN, "1 paused"),
         (replace(SEEN, schedules=replace(SCHEDULES, is_deployment_paused=True)), "schedules", Health.WARN, "all"),
     ],
