@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from footprint.admission import NewScan
 from footprint.asset_scope import NOTHING_SAID, AssetScope
-from footprint.errors import Conflict, NotFound, ScanStopped
+from footprint.errors import Conflict, NotAuthorized, NotFound, ScanStopped
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
@@ -25,6 +25,8 @@ LEASE = timedelta(seconds=60)
 """How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
 UNIT_LOST = "unit_lost"
 """The error code of a unit whose result was not kept."""
+ASKED_ANEW = (UNIT_LOST, ScanStopped.code, NotAuthorized.code)
+"""What a unit is begun anew for in a later attempt, though it was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.lease_until = now() + LEASE
     if scan.attempt > 1:
         # What an earlier attempt left unfinished is begun anew; what it finished stays.
-        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_((UNIT_LOST, ScanStopped.code))
+        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_(ASKED_ANEW)
         session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, unfinished))
     return Begun(
         id=scan.id,

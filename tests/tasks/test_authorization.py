@@ -29,7 +29,7 @@ from footprint.store.assets import add_asset, scope_for, set_scope
 from footprint.store.authorizations import Authorization, add_authorization, delete_authorization
 from footprint.store.left_out import left_out_page
 from footprint.store.scans import Begun, begin, insert_scan
-from footprint.store.tables import ModuleRun
+from footprint.store.tables import ModuleRun, Scan
 from footprint.store.units import Unit, plan_unit
 from tasks import run_scan as running
 from tasks import unit as units
@@ -169,6 +169,17 @@ def test_what_expires_in_mid_scan_stops_active_units_and_no_passive_ones(
     assert [(one.subject, one.rule, one.module) for one in found] == [
         (host.address, UNAUTHORIZED, "nmap") for host in HOSTS
     ]
+
+
+def test_a_later_attempt_asks_again_what_was_not_authorised(
+    store: Store, asset: UUID, settings: Settings, given: list[Record]
+) -> None:
+    scan = _begun(store, settings)
+    assert _carry_out(store, scan, 1, *HOSTS)[1].status == "skipped"
+    assert _carry_out(store, scan, 1, *HOSTS, module="cve_match")[1].status == "done"
+    with store.write() as session:
+        begin(session, scan.id, session.scalars(select(Scan.task_id)).one() or uuid4())
+        assert session.scalars(select(ModuleRun.module)).all() == ["cve_match"]
 
 
 def test_what_no_authorisation_covers_is_taken_out_of_a_unit(
