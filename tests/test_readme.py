@@ -12,7 +12,7 @@ from deployments.command import app as command
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from tasks.catalogue import catalogue
-from tasks.nmap import INTENSITY
+from tasks.nmap_options import INTENSITY
 from tasks.tool import Tool
 
 ROOT = Path(__file__).parent.parent

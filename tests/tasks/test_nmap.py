@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from footprint.errors import InvalidTarget
 from footprint.policy import PRESETS
 from footprint.records import DomainName, Host, Network, Record, Service
-from tasks.nmap import EVERY_PORT, INTENSITY, TOOL, NmapOptions, command, configure, degrade, powers_of, progress
+from tasks.nmap import TOOL, command, degrade, powers_of
+from tasks.nmap_call import EVERY_PORT, progress
+from tasks.nmap_options import INTENSITY, NmapOptions, configure
 from tasks.tool import Output, Pace, Powers
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "nmap"
