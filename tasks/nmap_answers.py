@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from footprint.errors import OutputNotUnderstood, ToolCrashed
+from footprint.errors import NotPrivileged, OutputNotUnderstood, OutputTruncated, PulsarError, ToolCrashed
 from footprint.records import Coverage, Finding, Host, Network, Outcome, Service, Technology, subject_of
 from footprint.text import clean
 from tasks.nmap_meanings import about_host, about_port
@@ -48,14 +48,14 @@ def parse_udp(output: Output, batch: Batch) -> Iterator[Found]:
 def answers(output: Output, batch: Batch, protocol: str) -> Iterator[Found]:
     """What was found at the targets of a batch, and exactly one coverage for each of them.
 
-    Raises `OutputNotUnderstood`, or `ToolCrashed` where nmap gave up before it finished any host.
+    Raises `OutputNotUnderstood`, or where nmap gave up `NotPrivileged` or `ToolCrashed`; at the end `ToolCrashed` where
+    it gave up on the way, and `OutputTruncated` where it ended by itself and its report is not whole.
     """
     if not output.stdout.strip():
         raise OutputNotUnderstood("nmap: it wrote nothing", hint=clean(output.stderr, 200))
     report = read(output.stdout)
     if report.error and not report.hosts:
-        hint = "raw sockets need root or CAP_NET_RAW on this worker" if "raw socket" in report.error else ""
-        raise ToolCrashed(f"nmap: it gave up: {report.error}", hint=hint)
+        raise _given_up(report)
     seen = {address: host for host in report.hosts for address in host.addresses}
     asked = len({record.address for record in batch if isinstance(record, Host | Service)})
     for record in batch:
@@ -69,6 +69,17 @@ def answers(output: Output, batch: Batch, protocol: str) -> Iterator[Found]:
             case Host(address=address) | Service(address=address):
                 yield Coverage(subject_of(record), *_unseen(address, report, asked))
     yield from _of_whole_hosts(batch, seen)
+    if report.error:
+        raise _given_up(report)
+    if output.is_complete and not report.is_complete:
+        raise OutputTruncated("nmap: its report ends in the middle", hint="is the disk full? what was finished counts")
+
+
+def _given_up(report: Report) -> PulsarError:
+    if "raw socket" in report.error:
+        hint = "raw sockets need root or CAP_NET_RAW on this worker"
+        return NotPrivileged(f"nmap: it may not do what was asked: {report.error}", hint=hint)
+    return ToolCrashed(f"nmap: it gave up: {report.error}", hint="what was finished before counts")
 
 
 def _discovered(target: Network, report: Report) -> Iterator[Found]:

@@ -15,8 +15,8 @@ from footprint.text import clean
 from tasks.nmap_xml import Port, SeenHost, Told
 
 TEXT_BYTES = 1000
-VOLATILE = re.compile(r"^(?:System )?(?:uptime|time)\b|time stamp", re.IGNORECASE)
-"""Lines that are different each time."""
+IDLE = re.compile(r"^(?:System )?(?:uptime|time)\b|time stamp|:$|^program version ", re.IGNORECASE)
+"""Lines that are different each time, and headings."""
 CWE = "https://cwe.mitre.org/data/definitions/{}.html"
 TAKEN_OVER = ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", 9.8)
 
@@ -33,7 +33,7 @@ class Weakness:
 
     def found_in(self, told: Told, subject: str) -> Iterator[Finding]:
         """The finding, with the lines that prove it."""
-        lines = [line for line in told.lines if self.pattern.search(line) and not VOLATILE.search(line)]
+        lines = [line for line in told.lines if self.pattern.search(line) and not IDLE.search(line)]
         if lines:
             vector, score = self.rating or (None, None)
             yield Finding(
@@ -65,9 +65,9 @@ class Meaning:
     def described_in(self, told: Told, subject: str) -> Iterator[Technology]:
         """The detail, where there is anything to it."""
         if self.facts:
-            said = [f"{_last(path)}: {value}" for path, value in told.facts if _is_at(path, self.facts)]
+            said = [f"{_last(path)}: {_bare(value)}" for path, value in told.facts if _is_at(path, self.facts)]
         else:
-            said = [line for line in told.lines if not VOLATILE.search(line)]
+            said = [line for line in told.lines if not IDLE.search(line)]
         version = next((value for path, value in told.facts if _is_at(path, (self.version,))), None)
         if self.name and (said or version):
             yield Technology(subject, self.name, version=version, detail=clean("; ".join(said), TEXT_BYTES) or None)
@@ -75,6 +75,11 @@ class Meaning:
 
 def _is_at(path: str, ends: tuple[str, ...]) -> bool:
     return any(end and (path == end or path.endswith(f"/{end}")) for end in ends)
+
+
+def _bare(value: str) -> str:
+    """A value without the NUL that ends it in some protocols, which nmap spells out."""
+    return value.removesuffix(r"\x00")
 
 
 def _last(path: str) -> str:
