@@ -57,6 +57,15 @@ def answers(output: Output, batch: Batch, protocol: str) -> Iterator[Found]:
     if report.error and not report.hosts:
         raise _given_up(report)
     seen = {address: host for host in report.hosts for address in host.addresses}
+    yield from _of_each(batch, report, seen, protocol)
+    yield from _of_whole_hosts(batch, seen)
+    if report.error:
+        raise _given_up(report)
+    if output.is_complete and not report.is_complete:
+        raise OutputTruncated("nmap: its report ends in the middle", hint="is the disk full? what was finished counts")
+
+
+def _of_each(batch: Batch, report: Report, seen: dict[str, SeenHost], protocol: str) -> Iterator[Found]:
     asked = len({record.address for record in batch if isinstance(record, Host | Service)})
     for record in batch:
         match record:
@@ -68,11 +77,6 @@ def answers(output: Output, batch: Batch, protocol: str) -> Iterator[Found]:
                 yield from _recognised(record, host, protocol)
             case Host(address=address) | Service(address=address):
                 yield Coverage(subject_of(record), *_unseen(address, report, asked))
-    yield from _of_whole_hosts(batch, seen)
-    if report.error:
-        raise _given_up(report)
-    if output.is_complete and not report.is_complete:
-        raise OutputTruncated("nmap: its report ends in the middle", hint="is the disk full? what was finished counts")
 
 
 def _given_up(report: Report) -> PulsarError:

@@ -115,7 +115,6 @@ MEANINGS: Mapping[str, Meaning] = {
         ),
     ),
     "dns-nsid": Meaning("Name server", facts=("NSID", "id.server", "bind.version")),
-    "ftp-syst": Meaning("FTP server", facts=("SYST",)),
     "http-ntlm-info": _NTLM,
     "ms-sql-info": Meaning(
         "Microsoft SQL Server", version="Version/number", facts=("Version/name", "Instance name", "Clustered")

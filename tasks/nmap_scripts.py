@@ -14,7 +14,6 @@ from tasks.tool import Risk
 TcpScript = Literal[
     "safe",
     "ajp-methods",
-    "ftp-syst",
     "http-ntlm-info",
     "ms-sql-info",
     "mysql-empty-password",
@@ -41,7 +40,7 @@ UdpScript = Literal[
 Transport = Literal["tcp", "udp"]
 INTRUSIVE = frozenset({"mysql-empty-password"})
 """They try to log in; `safe` leaves them out."""
-SCRIPT_SECONDS = 60
+SCRIPT_SECONDS = 30
 """A script that takes longer is given up; what it said by then is not kept."""
 
 

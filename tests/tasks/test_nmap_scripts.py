@@ -75,7 +75,7 @@ def test_a_script_is_of_the_categories_that_it_is_taken_for(name: str) -> None:
 def test_scripts_run_by_intensity_and_as_the_policy_says() -> None:
     assert _asked({}, intensity=2) is None
     assert _asked({"scripts": ["safe"]}, intensity=0) == _asked({}) == ",".join(chosen("tcp", ["safe"]))
-    assert _asked({"scripts": ["x11-access", "ftp-syst"]}) == "ftp-syst,x11-access"
+    assert _asked({"scripts": ["x11-access", "rpcinfo"]}) == "rpcinfo,x11-access"
     assert _asked({"scripts": []}) is None
 
 
