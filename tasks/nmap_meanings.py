@@ -52,8 +52,8 @@ class Weakness:
 class Meaning:
     """What a script's answer means.
 
-    `name` is what it describes; of its values `version` and `facts` are kept, by the end of their path, or its lines
-    where no facts are named. `ports` are those whose service a script for whole hosts speaks of.
+    `name` is what it describes; of its values `version` and `facts` are kept, or its lines where no facts are named.
+    `ports` are those whose service a script for whole hosts speaks of.
     """
 
     name: str = ""
@@ -65,25 +65,17 @@ class Meaning:
     def described_in(self, told: Told, subject: str) -> Iterator[Technology]:
         """The detail, where there is anything to it."""
         if self.facts:
-            said = [f"{_last(path)}: {_bare(value)}" for path, value in told.facts if _is_at(path, self.facts)]
+            said = [f"{key}: {_bare(value)}" for key, value in told.facts if key in self.facts]
         else:
             said = [line for line in told.lines if not IDLE.search(line)]
-        version = next((value for path, value in told.facts if _is_at(path, (self.version,))), None)
+        version = dict(told.facts).get(self.version)
         if self.name and (said or version):
             yield Technology(subject, self.name, version=version, detail=clean("; ".join(said), TEXT_BYTES) or None)
-
-
-def _is_at(path: str, ends: tuple[str, ...]) -> bool:
-    return any(end and (path == end or path.endswith(f"/{end}")) for end in ends)
 
 
 def _bare(value: str) -> str:
     """A value without the NUL that ends it in some protocols, which nmap spells out."""
     return value.removesuffix(r"\x00")
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _weakness(pattern: str, title: str, severity: Severity, reference: str, *rating: Any) -> Weakness:
@@ -116,9 +108,6 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "dns-nsid": Meaning("Name server", facts=("NSID", "id.server", "bind.version")),
     "http-ntlm-info": _NTLM,
-    "ms-sql-info": Meaning(
-        "Microsoft SQL Server", version="Version/number", facts=("Version/name", "Instance name", "Clustered")
-    ),
     "mysql-empty-password": Meaning(
         weakness=_weakness(
             r"^(?:root|anonymous) account has empty password$",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FIELD_BYTES = 4096
 CPES_KEPT = 20
-LINES_KEPT, FACTS_KEPT, DEPTH_KEPT = 100, 200, 6
+LINES_KEPT, FACTS_KEPT = 100, 50
 """Of what a script says."""
 
 _DOCTYPE = re.compile(r"<!DOCTYPE(?! nmaprun>)|<!ENTITY", re.IGNORECASE)
@@ -41,7 +41,7 @@ _ENDING = "<runstats><finished/><hosts/></runstats></nmaprun>"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a script said: its text in lines, and its values by where they stand in it (`Version/number`)."""
+    """What a script said: its text in lines, and its values by name, those in tables left out."""
 
     script: str
     lines: tuple[str, ...]
@@ -235,18 +235,15 @@ def _guesses(element: Element) -> Iterable[tuple[str, int]]:
 
 def _told(element: Element) -> Told:
     lines = (_field(" ".join(line.split())) for line in element.get("output", "")[: 4 * FIELD_BYTES].splitlines())
-    facts = islice(_facts(element, "", DEPTH_KEPT), FACTS_KEPT)
+    facts = islice(_facts(element), FACTS_KEPT)
     return Told(element.get("id", ""), tuple(islice(filter(None, lines), LINES_KEPT)), tuple(facts))
 
 
-def _facts(element: Element, path: str, depth: int) -> Iterable[tuple[str, str]]:
-    """The values in a script's tables, each by the keys, or the numbers, that lead to it."""
-    for number, part in enumerate(element):
-        at = f"{path}{_field(part.get('key')) or number}"
-        if part.tag == "table" and depth:
-            yield from _facts(part, f"{at}/", depth - 1)
-        elif part.tag == "elem" and (value := _field(part.text)):
-            yield at, value
+def _facts(element: Element) -> Iterable[tuple[str, str]]:
+    for part in element.findall("elem"):
+        name, value = _field(part.get("key")), _field(part.text)
+        if name and value:
+            yield name, value
 
 
 def _field(text: str | None) -> str | None:

@@ -164,14 +164,11 @@ def test_a_weakness_is_what_the_script_itself_calls_one(script: str, output: str
     assert found == ([f"nmap/{script}"] if is_weak else [])
 
 
-def test_values_are_found_wherever_a_script_puts_them() -> None:
-    structure = (
-        '<table key="10.87.0.61:1433"><elem key="Instance name">MAIN</elem><table key="Version">'
-        '<elem key="name">Microsoft SQL Server 2019 RTM</elem><elem key="number">15.00.2000</elem></table></table>'
-    )
-    [said] = _said("text", "ms-sql-info", structure)
-    assert (said, said.version) == (Technology("10.87.0.61:80/tcp", "Microsoft SQL Server"), "15.00.2000")
-    assert said.detail == "Instance name: MAIN; name: Microsoft SQL Server 2019 RTM"
+def test_values_in_a_scripts_tables_are_none_of_its_own() -> None:
+    structure = '<table key="inner"><elem key="DNS_Computer_Name">inside</elem></table><elem key="Target_Name">T</elem>'
+    [said] = _said("text", "rdp-ntlm-info", structure)
+    assert isinstance(said, Technology)
+    assert said.detail == "Target_Name: T"
 
 
 HOSTILE = "\x1b[31mred \u202eevil </script></port></host></nmaprun> <!ENTITY a 'b'> =cmd|'/c calc'!A0 "
