@@ -5,7 +5,7 @@
 #   ./setup.sh tools    builds the tools that no system package has (TOOLS="amass" chooses), with Go
 #   ./setup.sh all      both; without Go, without these tools
 #   ./setup.sh lint     that of the checkers only: no system packages
-#   ./setup.sh test     all of it, with PostgreSQL's server for the tests
+#   ./setup.sh test     what a scan needs, and the servers that tests scan and keep data in
 #   ./setup.sh pins     writes requirements*.txt anew from pyproject.toml
 #
 # Quick when nothing is to do. PYTHON=/path/to/python chooses the interpreter.
@@ -81,12 +81,37 @@ need() {
 scanners() {
     need nmap nmap "ports, services, versions: hardly any scan goes without"
     need zmap zmap "wide sweeps of networks"
+    need masscan masscan "sweeps of many ports, where a policy asks for it"
     need whatweb whatweb "what web servers run"
     need bwrap bubblewrap "extensions are refused without this sandbox"
+    need ip iproute2 "which gateway a sweep goes through"
     need prlimit util-linux "limits on what a tool may use"
     need setpriv util-linux "tools of extensions run without root's rights"
     need timeout coreutils "a tool that hangs is stopped"
     need ps procps "what runs on this machine"
+}
+
+declare -rA LISTENERS=(
+    [nft]=nftables [nginx]=nginx [sshd]=openssh-server [redis-server]=redis-server [memcached]=memcached
+    [vsftpd]=vsftpd [openssl]=openssl [dig]=bind9-dnsutils [curl]=curl
+)
+
+has_listeners() {
+    local program
+    for program in "${!LISTENERS[@]}"; do command -v "$program" >/dev/null || return 1; done
+}
+
+# Servers for the tests, which start them themselves: Debian's packages would start each of them at once, on every address.
+listeners() {
+    local policy=/usr/sbin/policy-rc.d made=no
+    if ! has_listeners && may_install && [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | ${as_root[@]+"${as_root[@]}"} tee "$policy" >/dev/null
+        ${as_root[@]+"${as_root[@]}"} chmod 755 "$policy"
+        made=yes
+    fi
+    local program
+    for program in "${!LISTENERS[@]}"; do need "$program" "${LISTENERS[$program]}" "the tests that scan it are skipped"; done
+    [ "$made" = no ] || ${as_root[@]+"${as_root[@]}"} rm -f "$policy"
 }
 
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
@@ -280,6 +305,7 @@ lint) packages dev ;;
 test)
     packages dev
     scanners
+    listeners
     postgresql
     ;;
 pins) pins ;;

@@ -29,10 +29,11 @@ from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
-from footprint.store.units import Unit, digest_of, lose_unit, plan_unit, reports_of
+from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
+from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
 
@@ -51,7 +52,16 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
         if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
             if not target:
                 raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
-            new = admit(here.settings, target=target, policy=policy, comment=comment, origin="prefect", task_id=task_id)
+            find = partial(usable_policy, session)
+            new = admit(
+                here.settings,
+                target=target,
+                policy=policy,
+                comment=comment,
+                origin="prefect",
+                task_id=task_id,
+                find=find,
+            )
             scan_id = insert_scan(session, new)[0].id
         return begin(session, scan_id, task_id)
 
@@ -68,7 +78,7 @@ class Conductor:
         self._cut_short: str | None = None
         self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
-        tools = [tool_named(name) for name in scan.policy.modules]
+        tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
 
@@ -106,6 +116,8 @@ class Conductor:
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
+        if self._scan.attempt > 1:
+            self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
         self._publish()
         while self._spawn() or self._running:
@@ -117,7 +129,7 @@ class Conductor:
     def _spawn(self) -> bool:
         """Submit units while there is room for them; True while any is waiting."""
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take()
+            unit = self._frontier.take(running=[at_work.module for _, at_work in self._running.values()])
             if unit is None:
                 return False
             self._submit(unit)
@@ -164,10 +176,15 @@ class Conductor:
     def conclude(self) -> State:
         """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
-        if self._frontier.over_limit:
-            left_out += (f"{self._frontier.over_limit} records over the policy's max_records were not followed",)
+        if over := self._frontier.over_limit:
+            left_out += (f"{over} records over the policy's max_records were not followed",)
+        if deep := self._frontier.too_deep:
+            left_out += (f"{deep} records further from the target than the policy's depth were not followed",)
         reports = self._here.store.keep(partial(reports_of, scan_id=self._scan.id))
-        verdict = conclude(reports, self._scan.policy.required, cut_short=self._cut_short, left_out=left_out)
+        ahead = {name: tool_named(name).counts_for for name in self._scan.policy.modules}
+        verdict = conclude(
+            reports, self._scan.policy.required, counts_for=ahead, cut_short=self._cut_short, left_out=left_out
+        )
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)

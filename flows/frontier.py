@@ -16,7 +16,7 @@ from math import ceil
 
 from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
 from footprint.scope import Decision, Scope
-from footprint.store.units import Unit
+from footprint.store.units import Finished, Unit
 from tasks.tool import Intake, Tool
 
 SWEEP_ADDRESSES = 64
@@ -50,7 +50,7 @@ class Frontier:
 
     `tools` are the policy's modules, in the order in which they are served; `batches` are the numbers that an earlier
     attempt gave out, by module. `left_out` says, by subject, which
-    records were kept out of further work and by which rule.
+    records were kept out of further work and by which rule; `over_limit` and `too_deep` count those out of bounds.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Frontier:
         self._scope = scope
         self._bounds = bounds
         self._known: set[Record] = set()
+        self._far: set[Record] = set()
         self._hosts: dict[str, set[str]] = {}
         self._services: dict[str, dict[int, Service]] = {}
         self._given: set[tuple[str, Record]] = set()
@@ -75,6 +76,13 @@ class Frontier:
                 for tool in self._tools:
                     self._queue(tool, record, depth)
                 self.offer(self._endpoints(record), depth)
+
+    def resume(self, finished: Sequence[Finished]) -> None:
+        """Take up what was done before: nobody is given again what he had, and what was found is offered."""
+        for done in finished:
+            self._given.update((done.unit.module, record) for record in done.unit.records)
+        for done in finished:
+            self.offer(done.found, done.unit.depth + 1)
 
     def _endpoints(self, record: Record) -> list[Endpoint]:
         """What a host or an identified service makes reachable, together with what was known before."""
@@ -110,7 +118,20 @@ class Frontier:
             self.over_limit += 1
             return False
         self._known.add(record)
-        return depth <= self._bounds.depth
+        return self._is_near(record, depth)
+
+    def _is_near(self, record: Record, depth: int) -> bool:
+        if depth <= self._bounds.depth:
+            self._far.discard(record)
+            return True
+        if any(tool.intake_of(record) and (tool.name, record) not in self._given for tool in self._tools):
+            self._far.add(record)
+        return False
+
+    @property
+    def too_deep(self) -> int:
+        """How many records would have been looked at, and are too far from the target."""
+        return len(self._far)
 
     def _queue(self, tool: Tool, record: Record, depth: int) -> None:
         intake = tool.intake_of(record, is_root=depth == 0)
@@ -122,13 +143,19 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self) -> Unit | None:
-        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first."""
-        for tool in self._tools:
-            for lane in self._lanes.values():
-                if lane.tool is tool and lane.waiting:
-                    return self._unit(lane)
-        return None
+    def take(self, running: Iterable[str] = ()) -> Unit | None:
+        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
+
+        `running` are the modules that are at work: those that come last wait for the others.
+        """
+        last = {tool.name for tool in self._tools if tool.comes_last}
+        ready = [lane for lane in self._lanes.values() if lane.waiting]
+        first = [lane for lane in ready if not lane.tool.comes_last]
+        if not first and set(running) - last:
+            return None
+        served = {tool.name: number for number, tool in enumerate(self._tools)}
+        lane = min(first or ready, key=lambda lane: served[lane.tool.name], default=None)
+        return self._unit(lane) if lane else None
 
     def _unit(self, lane: _Lane) -> Unit:
         chosen = list(islice(lane.waiting, lane.intake.batch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -35,13 +35,17 @@ UNFINISHED = (UnitStatus.PLANNED, UnitStatus.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """What one unit says of itself. `coverage` counts its targets by outcome; `notes` says what was odd, by target."""
+    """What one unit says of itself. `coverage` counts its targets by outcome.
+
+    `notes` says what was odd, by target; `silent`, of which targets nothing came back.
+    """
 
     module: str
     batch: int
     status: UnitStatus
     coverage: dict[Outcome, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     error: str | None = None
     degraded: str | None = None
 
@@ -62,30 +66,41 @@ class Verdict:
 
 def conclude(
     units: Sequence[UnitReport],
-    required: Iterable[str],
+    required: Sequence[str],
     *,
+    counts_for: Mapping[str, str] | None = None,
     cut_short: str | None = None,
     left_out: Sequence[str] = (),
 ) -> Verdict:
     """Judge a scan by its units.
 
-    `required` names the modules without which a scan is a failure; `cut_short` says why work was left undone
-    (the scan's time limit, say); `left_out` says what was found and not touched, and by which rule.
+    `required` names the modules without which a scan is a failure, `counts_for` those that look ahead for others, with
+    these: where a network turns out to be empty, there is nothing left for the others to do. `cut_short` says why work
+    was left undone (the scan's time limit, say); `left_out` says what was found and not touched, and by which rule.
     """
-    warnings = (*_warnings(units), *_capped(left_out, "records were left out"), *([cut_short] if cut_short else []))
-    error = _failure(units, tuple(required), left_out)
+    ahead = counts_for or {}
+    warnings = (
+        *_warnings(units, {*required, *(name for name, other in ahead.items() if other in required)}),
+        *_capped(left_out, "records were left out"),
+        *([cut_short] if cut_short else []),
+    )
+    error = _failure(units, required, ahead, left_out)
     if error:
         return Verdict(Status.FAILURE, tuple(text for text in warnings if text != error), error)
     return Verdict(Status.SUCCESS, warnings)
 
 
-def _failure(units: Sequence[UnitReport], required: tuple[str, ...], left_out: Sequence[str]) -> str | None:
+def _failure(
+    units: Sequence[UnitReport], required: Sequence[str], ahead: Mapping[str, str], left_out: Sequence[str]
+) -> str | None:
     if not units:
         return "nothing was looked at: no module of this policy takes such a target"
     if all(unit.is_lost for unit in units):
         return _first_error(units) or "nothing was looked at: every unit failed"
     for module in required:
-        own = [unit for unit in units if unit.module == module]
+        own = [unit for unit in units if unit.module == module] or [
+            unit for unit in units if ahead.get(unit.module) == module
+        ]
         if own and all(unit.is_lost for unit in own):
             return _first_error(own) or f"{module}: it failed everywhere"
         if not own:
@@ -94,7 +109,7 @@ def _failure(units: Sequence[UnitReport], required: tuple[str, ...], left_out: S
 
 
 def _unreached(units: Sequence[UnitReport], module: str, left_out: Sequence[str]) -> str:
-    notes = (note for unit in units for note in unit.notes)
+    notes = (note for unit in units for note in (*unit.notes, *unit.silent))
     return f"{module} had nothing to look at: {next(iter(left_out), None) or next(notes, 'no address was found')}"
 
 
@@ -102,14 +117,16 @@ def _first_error(units: Iterable[UnitReport]) -> str | None:
     return next((unit.error for unit in units if unit.error), None)
 
 
-def _warnings(units: Sequence[UnitReport]) -> Iterable[str]:
+def _warnings(units: Sequence[UnitReport], required: Container[str]) -> Iterable[str]:
+    """What did not go well. That nothing came back is an answer like others, but for what a scan is made for."""
     errors = Counter(unit.error for unit in units if unit.error)
     unfinished = Counter(f"{unit.module}: a unit did not end" for unit in units if not unit.status.is_over)
     errors.update(unfinished)
     for error, times in errors.items():
         yield error if times == 1 else f"{error} ({times} units)"
     yield from dict.fromkeys(f"{unit.module}: {unit.degraded}" for unit in units if unit.degraded)
-    notes = dict.fromkeys(f"{unit.module}: {note}" for unit in units for note in unit.notes)
+    silent = (f"{unit.module}: {note}" for unit in units if unit.module in required for note in unit.silent)
+    notes = dict.fromkeys([*(f"{unit.module}: {note}" for unit in units for note in unit.notes), *silent])
     yield from _capped(list(notes), "targets did not answer fully")
 
 

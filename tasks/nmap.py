@@ -1,9 +1,8 @@
-"""Which addresses are alive, which TCP ports are open, what answers there, and what it runs on.
+"""Which TCP ports of addresses are open, what answers there, and what it runs on.
 
-Three questions, each its own call: who is there (networks), which ports are open (hosts), what speaks on them
-(services). The ports come first and versions are asked of open ones only, since a version takes seconds of waiting
-and a port takes none. A network's hosts come back as records and are swept as hosts, in batches. Scripts run, and the
-operating system is guessed, with the third question: both wait for answers, as it does.
+Two questions, each its own call: which ports are open (hosts), what speaks on them (services). The ports come first
+and versions are asked of open ones only, since a version takes seconds of waiting and a port takes none. Scripts run,
+and the operating system is guessed, with the second question: both wait for answers, as it does.
 
 Needs raw sockets (root, or CAP_NET_RAW with `--privileged`) for SYN scans and the guess; without it connects.
 nmap exits 0 for hosts that timed out, for targets it did not take and for hosts that are down: see nmap_answers.py.
@@ -15,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from footprint.errors import OutputNotUnderstood
-from footprint.records import Finding, Host, Network, Service, Technology
+from footprint.records import Finding, Host, Service, Technology
 from footprint.text import clean
 from tasks.nmap_answers import parse
-from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress, rates
+from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
 from tasks.nmap_options import NmapOptions, configure, ports_asked
 from tasks.nmap_scripts import risk_of, running
 from tasks.nmap_xml import read
@@ -31,9 +30,9 @@ CLOSED_PORT = 1
 
 
 def command(batch: Batch, options: NmapOptions) -> Command:
-    """Ask of networks who is there, of hosts which ports are open, of services what they are; a batch is of one kind.
+    """Ask of hosts which ports are open, of services what they are; a batch is of one kind.
 
-    Targets travel in a file. Raises `InvalidTarget` for a record that is neither address nor network.
+    Targets travel in a file. Raises `InvalidTarget` for a record that is no address.
     """
     aims = aims_of(batch)
     return asking(aims, _question(batch, aims, options), options)
@@ -43,8 +42,6 @@ def _question(batch: Batch, aims: Sequence[Aim], options: NmapOptions) -> tuple[
     is_local = are_local(aims)
     raw, scan = ("--privileged", "-sS") if options.technique == "syn" else ("--unprivileged", "-sT")
     retries = ("--max-retries", str(options.max_retries))
-    if isinstance(batch[0], Network):
-        return (raw, "-sn", *retries, *rates(options, options.max_rate // 2, is_local=is_local))
     asked, count = _asked_ports(batch, options, is_local=is_local)
     own = ("--exclude-ports", ",".join(map(str, options.own_ports))) if is_local and options.own_ports else ()
     return (raw, "-Pn", scan, *asked, *own, *retries, *march(len(aims), count, options, is_local=is_local))
@@ -95,10 +92,9 @@ def powers_of(output: Output) -> Powers:
 
 TOOL = Tool(
     name="nmap",
-    summary="Finds live addresses, open TCP ports, the product and version that answers there, and what it runs on.",
+    summary="Finds open TCP ports, the product and version that answers there, and what it runs on.",
     risk=Risk.SAFE,
     accepts=(
-        Intake(Network, batch=1, key=lambda network: network.cidr, lane=family_of),
         Intake(Host, batch=64, key=lambda host: host.address, lane=family_of),
         Intake(
             Service,

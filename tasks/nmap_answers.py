@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
 
-from footprint.errors import NotPrivileged, OutputNotUnderstood, OutputTruncated, PulsarError, ToolCrashed
-from footprint.records import Coverage, Finding, Host, Network, Outcome, Service, Technology, subject_of
+from footprint.errors import NotPrivileged, OutputNotUnderstood, OutputTruncated, ToolCrashed
+from footprint.records import Coverage, Finding, Host, Outcome, Service, Technology, subject_of
 from footprint.text import clean
 from tasks.nmap_meanings import about_host, about_port
 from tasks.nmap_xml import Port, Report, SeenHost, read
@@ -29,38 +28,44 @@ WORDS = {"open|filtered": "without an answer (open or filtered)"}
 Judgement = tuple[Outcome, str]
 
 
-def parse(output: Output, batch: Batch) -> Iterator[Found]:
-    """What a question about TCP found at the targets of a batch, and exactly one coverage for each of them.
+def report_of(output: Output) -> Report:
+    """Read what nmap wrote, whole or cut off.
 
-    Raises as `answers` does.
+    Raises `OutputNotUnderstood`, or where nmap gave up before it finished any host `NotPrivileged` or `ToolCrashed`.
     """
+    if not output.stdout.strip():
+        raise OutputNotUnderstood("nmap: it wrote nothing", hint=clean(output.stderr, 200))
+    report = read(output.stdout)
+    if report.error and not report.hosts:
+        if "raw socket" in report.error:
+            hint = "raw sockets need root or CAP_NET_RAW on this worker"
+            raise NotPrivileged(f"nmap: it may not do what was asked: {report.error}", hint=hint)
+        raise ToolCrashed(f"nmap: it gave up: {report.error}")
+    return report
+
+
+def parse(output: Output, batch: Batch) -> Iterator[Found]:
+    """What a question about TCP found at the hosts or services of a batch. Raises as `answers` does."""
     return answers(output, batch, "tcp")
 
 
 def parse_udp(output: Output, batch: Batch) -> Iterator[Found]:
-    """What a question about UDP found at the targets of a batch, and exactly one coverage for each of them.
-
-    Raises as `answers` does.
-    """
+    """What a question about UDP found at the hosts or services of a batch. Raises as `answers` does."""
     return answers(output, batch, "udp")
 
 
 def answers(output: Output, batch: Batch, protocol: str) -> Iterator[Found]:
     """What was found at the targets of a batch, and exactly one coverage for each of them.
 
-    Raises `OutputNotUnderstood`, or where nmap gave up `NotPrivileged` or `ToolCrashed`; at the end `ToolCrashed` where
-    it gave up on the way, and `OutputTruncated` where it ended by itself and its report is not whole.
+    Raises as `report_of` does, and at the end `ToolCrashed` where nmap gave up on the way, or `OutputTruncated` where
+    it ended by itself and its report is not whole.
     """
-    if not output.stdout.strip():
-        raise OutputNotUnderstood("nmap: it wrote nothing", hint=clean(output.stderr, 200))
-    report = read(output.stdout)
-    if report.error and not report.hosts:
-        raise _given_up(report)
+    report = report_of(output)
     seen = {address: host for host in report.hosts for address in host.addresses}
     yield from _of_each(batch, report, seen, protocol)
     yield from _of_whole_hosts(batch, seen)
     if report.error:
-        raise _given_up(report)
+        raise ToolCrashed(f"nmap: it gave up: {report.error}", hint="what was finished before counts")
     if output.is_complete and not report.is_complete:
         raise OutputTruncated("nmap: its report ends in the middle", hint="is the disk full? what was finished counts")
 
@@ -69,35 +74,12 @@ def _of_each(batch: Batch, report: Report, seen: dict[str, SeenHost], protocol: 
     asked = len({record.address for record in batch if isinstance(record, Host | Service)})
     for record in batch:
         match record:
-            case Network():
-                yield from _discovered(record, report)
             case Host(address=address) if host := seen.get(address):
                 yield from _swept(record, host, protocol)
             case Service(address=address) if host := seen.get(address):
                 yield from _recognised(record, host, protocol)
             case Host(address=address) | Service(address=address):
                 yield Coverage(subject_of(record), *_unseen(address, report, asked))
-
-
-def _given_up(report: Report) -> PulsarError:
-    if "raw socket" in report.error:
-        hint = "raw sockets need root or CAP_NET_RAW on this worker"
-        return NotPrivileged(f"nmap: it may not do what was asked: {report.error}", hint=hint)
-    return ToolCrashed(f"nmap: it gave up: {report.error}", hint="what was finished before counts")
-
-
-def _discovered(target: Network, report: Report) -> Iterator[Found]:
-    network = ip_network(target.cidr)
-    up = {ip_address(address) for host in report.hosts if host.is_up for address in host.addresses}
-    alive = sorted(address for address in up if address.version == network.version and address in network)
-    yield from (Host(str(address)) for address in alive)
-    note = f"{len(alive)} of {network.num_addresses} addresses answered"
-    if not report.is_complete or report.error:
-        yield Coverage(target.cidr, Outcome.NOT_LOOKED_AT, f"nmap ended before it was through: {note}")
-    elif not report.total:
-        yield Coverage(target.cidr, Outcome.NOT_LOOKED_AT, "nmap did not take it as a target")
-    else:
-        yield Coverage(target.cidr, Outcome.ANSWERED if alive else Outcome.SILENT, note)
 
 
 def _swept(target: Host, host: SeenHost, protocol: str) -> Iterator[Found]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget
-from footprint.records import Host, Network, Record, Service
+from footprint.records import Host, Record, Service
 from tasks.tool import Binary, Command
 
 TARGETS = "targets"
@@ -29,48 +31,48 @@ NMAP = Binary(
     install="apt-get install nmap",
 )
 
-Aim = IPv4Network | IPv6Network
+Aim = IPv4Address | IPv6Address
 
 
-class Pacing(Protocol):
-    """The options by which an nmap is paced: packets a second, retries, seconds for a host."""
+class Paced(BaseModel):
+    """How fast nmap goes, and how long it waits. What is not given follows from the policy's intensity and time-out."""
 
-    @property
-    def timing(self) -> int: ...
-    @property
-    def max_rate(self) -> int: ...
-    @property
-    def max_retries(self) -> int: ...
-    @property
-    def host_timeout(self) -> int: ...
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
+    max_rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
+    max_retries: int = Field(default=2, ge=0, le=10, description="How often a port that is silent is asked again.")
+    host_timeout: int = Field(
+        default=3060,
+        ge=1,
+        le=86400,
+        description="Seconds after which a host is given up; always less than the policy's unit_timeout.",
+    )
+    version_intensity: int = Field(default=7, ge=0, le=9, description="0: likely probes only. 9: every probe.")
 
 
 def aims_of(batch: Sequence[Record]) -> list[Aim]:
-    """The networks and addresses of a batch, each once; `InvalidTarget` for a record that is neither."""
+    """The addresses of a batch, each once; `InvalidTarget` for a record that has none."""
     return list(dict.fromkeys(_aim(record) for record in batch))
 
 
 def _aim(record: Record) -> Aim:
     match record:
-        case Network(cidr=text) | Host(address=text) | Service(address=text):
+        case Host(address=text) | Service(address=text):
             try:
-                return ip_network(text)
+                return ip_address(text)
             except ValueError:
                 raise InvalidTarget("nmap: a target of this unit is no address") from None
         case _:
-            raise InvalidTarget("nmap: takes networks, hosts and services only")
+            raise InvalidTarget("nmap: takes hosts and services only")
 
 
-def _spelled(aim: Aim) -> str:
-    return str(aim.network_address) if aim.prefixlen == aim.max_prefixlen else str(aim)
-
-
-def asking(aims: Sequence[Aim], question: Sequence[str], options: Pacing) -> Command:
+def asking(aims: Sequence[Aim], question: Sequence[str], options: Paced) -> Command:
     """Put a question to targets, which travel in a file; the report is XML with progress in it."""
     family = ("-6",) if aims[0].version == 6 else ()
     reporting = ("--stats-every", "1s", "-oX", "-", "-iL", TARGETS)
     argv = ("nmap", f"-T{options.timing}", "-n", *family, *question, *reporting)
-    return Command(argv, {TARGETS: "".join(f"{_spelled(aim)}\n" for aim in aims)})
+    return Command(argv, {TARGETS: "".join(f"{aim}\n" for aim in aims)})
 
 
 def are_local(aims: Sequence[Aim]) -> bool:
@@ -78,7 +80,7 @@ def are_local(aims: Sequence[Aim]) -> bool:
     return all(aim.is_loopback for aim in aims)
 
 
-def rates(options: Pacing, least: int, *, is_local: bool) -> tuple[str, ...]:
+def _rates(options: Paced, least: int, *, is_local: bool) -> tuple[str, ...]:
     """Packets a second, from and to; none on loopback.
 
     Without a least rate nmap slows down before silence, to some 20 packets a second: 1,000 filtered ports of one host
@@ -89,14 +91,14 @@ def rates(options: Pacing, least: int, *, is_local: bool) -> tuple[str, ...]:
     return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(1, least))))
 
 
-def march(hosts: int, ports: int, options: Pacing, *, is_local: bool) -> tuple[str, ...]:
+def march(hosts: int, ports: int, options: Paced, *, is_local: bool) -> tuple[str, ...]:
     """The options of a sweep: rates, hosts at once, and seconds for a host."""
-    plan = planned(hosts, ports, options)
+    plan = _planned(hosts, ports, options)
     group = ("--min-hostgroup", str(plan.group), "--max-hostgroup", str(plan.group))
-    return (*rates(options, plan.min_rate, is_local=is_local), *group, "--host-timeout", f"{plan.host_timeout}s")
+    return (*_rates(options, plan.min_rate, is_local=is_local), *group, "--host-timeout", f"{plan.host_timeout}s")
 
 
-class March(NamedTuple):
+class _March(NamedTuple):
     """How a batch is swept: hosts at once, seconds for each such group, packets a second at least."""
 
     group: int
@@ -104,7 +106,7 @@ class March(NamedTuple):
     min_rate: int
 
 
-def planned(hosts: int, ports: int, options: Pacing) -> March:
+def _planned(hosts: int, ports: int, options: Paced) -> _March:
     """Plan a sweep so that silent hosts cost no one else a time-out: nmap times all hosts of a group at once.
 
     A silent port is asked twice, whatever `max_retries` is above 0. Groups follow one another and share the time.
@@ -119,12 +121,12 @@ def planned(hosts: int, ports: int, options: Pacing) -> March:
     needed = group * seconds_a_host / MARGIN
     host_timeout = max(1, int(min(options.host_timeout, max(share, needed))))
     least = ceil(group * tries * ports / (MARGIN * host_timeout))
-    return March(group, host_timeout, max(least, options.max_rate // 2))
+    return _March(group, host_timeout, max(least, options.max_rate // 2))
 
 
-def family_of(record: Network | Host | Service) -> str:
+def family_of(record: Host | Service) -> str:
     """The lane of a record: an nmap asks one address family."""
-    return "6" if ":" in (record.cidr if isinstance(record, Network) else record.address) else "4"
+    return "6" if ":" in record.address else "4"
 
 
 _PROGRESS = re.compile(r'<taskprogress task="([^"]+)"[^>]* percent="(\d{1,3}(?:\.\d+)?)"')

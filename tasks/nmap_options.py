@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from footprint.policy import PortRange
-from tasks.nmap_call import EVERY_PORT, PATIENCE
+from tasks.nmap_call import EVERY_PORT, PATIENCE, Paced
 from tasks.nmap_scripts import TcpScript
 from tasks.tool import Pace
 
@@ -34,24 +34,12 @@ INTENSITY = (
 )
 
 
-class NmapOptions(BaseModel):
+class NmapOptions(Paced):
     """How nmap looks. What is not given follows from the policy's intensity, ports and time-out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     technique: Literal["syn", "connect"] = Field(
         default="syn", description="syn: half-open, needs raw sockets. connect: whole connections, needs nothing."
     )
-    timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
-    max_rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
-    max_retries: int = Field(default=2, ge=0, le=10, description="How often a port that is silent is asked again.")
-    host_timeout: int = Field(
-        default=3060,
-        ge=1,
-        le=86400,
-        description="Seconds after which a host is given up; always less than the policy's unit_timeout.",
-    )
-    version_intensity: int = Field(default=7, ge=0, le=9, description="0: likely probes only. 9: every probe.")
     scripts: tuple[TcpScript, ...] = Field(
         default=("safe",), description="Scripts to run on what was found. safe: all but those that try accounts."
     )

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from footprint.errors import NotPrivileged
 from footprint.policy import PortRange
 from footprint.records import Finding, Host, Service, Technology
 from tasks.nmap_answers import parse_udp
-from tasks.nmap_call import NMAP, PATIENCE, aims_of, are_local, asking, family_of, march, progress
+from tasks.nmap_call import NMAP, PATIENCE, Paced, aims_of, are_local, asking, family_of, march, progress
 from tasks.nmap_options import port_count, ports_asked
 from tasks.nmap_scripts import UdpScript, running
 from tasks.tool import Batch, Command, Degradation, Intake, Pace, Powers, Risk, Tool
@@ -52,26 +52,15 @@ INTENSITY = (
 )
 
 
-class NmapUdpOptions(BaseModel):
+class NmapUdpOptions(Paced):
     """How nmap looks at UDP. What is not given follows from the policy's intensity and time-out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ports: str = Field(
         default=TELLING,
         max_length=2000,
         description=f"top:N, or ports and ranges such as 53,123,161-162; {MOST_PORTS} at most.",
     )
-    timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
-    max_rate: int = Field(default=100, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
     max_retries: int = Field(default=1, ge=0, le=10, description="How often a port that is silent is asked again.")
-    host_timeout: int = Field(
-        default=3060,
-        ge=1,
-        le=86400,
-        description="Seconds after which a host is given up; always less than the policy's unit_timeout.",
-    )
-    version_intensity: int = Field(default=7, ge=0, le=9, description="0: likely probes only. 9: every probe.")
     scripts: tuple[UdpScript, ...] = Field(
         default=("safe",), description="Scripts to run on what was found. safe: all of them."
     )

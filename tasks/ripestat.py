@@ -210,7 +210,7 @@ TOOL = Tool(
     name="ripestat",
     summary="Says whose an address is: AS number, prefix, holder and country (RIPEstat).",
     risk=Risk.PASSIVE,
-    accepts=(Intake(Host, batch=64, key=lambda record: record.address),),
+    accepts=(Intake(Host, batch=64, key=lambda host: host.address, where=lambda host: not _is_special(host.address)),),
     produces=(Host,),
     options=RipestatOptions,
     configure=configure,

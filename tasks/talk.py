@@ -5,21 +5,29 @@ What a service answers is bounded here whatever it does: it may hang, drip, floo
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import select
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from ipaddress import ip_address
+from typing import Self, TypeVar
 
 MOST_BYTES = 256 * 1024
-"""Read of one service in all."""
+"""Read of one conversation in all."""
+MOST_LINE = 8192
+MOST_DATAGRAMS = 50
+"""That are no answer, until it counts as none of this protocol."""
 SLICE_SECONDS = 0.2
 """How often it is looked whether the scan is over."""
 PIECE = 65536
+
+Done = TypeVar("Done")
 
 
 class Garbled(Exception):
@@ -32,7 +40,7 @@ class Over(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a service is, and how it is spoken to. `seconds` is for one conversation in all."""
+    """Where a service is (an address, never a name) and how it is spoken to. `seconds` is for one conversation."""
 
     address: str
     port: int
@@ -40,70 +48,93 @@ class Place:
     seconds: float
     is_over: Callable[[], bool]
 
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Raises `ValueError` for what is no address: a name would be looked up."""
+        return socket.AF_INET6 if ip_address(self.address).version == 6 else socket.AF_INET
+
 
 class Talk:
-    """A connection to a service while its context is open.
+    """A connection to a service while its context is open, over TLS where the place is secured.
 
-    Everything raises `TimeoutError` when the time is up, `Over` when the scan is, `OSError` where the connection
-    fails, and `Garbled` where more comes than may.
+    Everything raises `TimeoutError` when the time is up, `Over` when the scan is, `OSError` where there is no
+    connection or it ends before a byte came, and `Garbled` where more comes than may, or what is no TLS.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._until = time.monotonic() + place.seconds
+        self._awaited = "connection"
         self._heard = b""
         self._total = 0
         self._ended = False
+        self._stack = ExitStack()
         self._socket: socket.socket
 
     def __enter__(self) -> Self:
-        family = socket.AF_INET6 if ":" in self._place.address else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
+        with self._stack:
+            self._socket = self._stack.enter_context(socket.socket(self._place.family, socket.SOCK_STREAM))
+            self._socket.setblocking(False)
             self._connect()
-        except BaseException:
-            self._socket.close()
-            raise
+            if self._place.secured:
+                self._secure()
+            self._awaited = "whole answer"
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._stack.close()
 
     def _connect(self) -> None:
-        self._socket.setblocking(False)
-        self._socket.connect_ex((self._place.address, self._place.port))
-        self._wait(for_writing=True)
-        if failure := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        failure = self._socket.connect_ex((self._place.address, self._place.port))
+        if failure == errno.EINPROGRESS:
+            self._wait(select.POLLOUT)
+            failure = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failure:
             raise OSError(failure, os.strerror(failure))
-        if self._place.secured:
-            # Whether its certificate is any good is another module's question.
-            context = ssl._create_unverified_context()  # noqa: S323
-            self._socket.settimeout(max(0.1, self._until - time.monotonic()))
-            self._socket = context.wrap_socket(self._socket)
-        self._socket.setblocking(False)
 
-    def _wait(self, *, for_writing: bool = False) -> None:
+    def _secure(self) -> None:
+        self._awaited = "TLS handshake"
+        secure = _lenient().wrap_socket(self._socket, do_handshake_on_connect=False)
+        self._socket = self._stack.enter_context(secure)
+        try:
+            self._patiently(secure.do_handshake)
+        except ConnectionError:
+            raise Garbled("it broke the TLS handshake off") from None
+
+    def _wait(self, events: int) -> None:
+        _wait(self._socket, events, self._place, self._until, self._awaited)
+
+    def _patiently(self, act: Callable[[], Done], events: int = select.POLLIN) -> Done:
+        """Do what gives or takes bytes as soon as that can be done. TLS may want to read where it is to write."""
         while True:
-            if self._place.is_over():
-                raise Over
-            if time.monotonic() > self._until:
-                raise TimeoutError("no whole answer in time")
-            wanted = [self._socket]
-            readable, writable, _ = select.select(
-                [] if for_writing else wanted, wanted if for_writing else [], [], SLICE_SECONDS
-            )
-            if readable or writable:
-                return
+            try:
+                return act()
+            except BlockingIOError:
+                self._wait(events)
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT)
+            except ssl.SSLEOFError:
+                raise ConnectionResetError(errno.ECONNRESET, "it broke the connection off") from None
+            except ssl.SSLError as error:
+                raise Garbled(f"TLS failed: {error.reason or 'no reason given'}") from None
 
     def say(self, data: bytes) -> None:
-        """Send all of it: requests are small, and fit into any socket's buffer."""
-        self._wait(for_writing=True)
-        self._socket.sendall(data)
+        """Send all of it. That the service listens no more is seen when it is to be heard: it may have spoken first."""
+        with suppress(ConnectionError):
+            while data:
+                sent = self._patiently(partial(self._socket.send, data), select.POLLOUT)
+                data = data[sent:]
 
     def line(self) -> bytes:
         """The next line without its end; what there was, where the service closed before one ended."""
-        while b"\n" not in self._heard and self._listen():
-            pass
+        while b"\n" not in self._heard:
+            if len(self._heard) > MOST_LINE:
+                raise Garbled("it says a line without end")
+            if not self._listen():
+                break
         line, _, self._heard = self._heard.partition(b"\n")
         return line.rstrip(b"\r")
 
@@ -117,53 +148,83 @@ class Talk:
         found, self._heard = self._heard[:count], self._heard[count:]
         return found
 
-    def rest(self, most: int = MOST_BYTES) -> bytes:
-        """All until the service closes, or until there is enough."""
-        while len(self._heard) < most and self._listen():
-            pass
-        found, self._heard = self._heard[:most], b""
+    def some(self) -> bytes:
+        """What comes next, however little; nothing once the service has closed."""
+        if not self._heard:
+            self._listen()
+        found, self._heard = self._heard, b""
         return found
 
     def _listen(self) -> bool:
+        """Hear more. False once the service has closed, in whichever way."""
         if self._ended:
             return False
-        while True:
-            # What TLS has read and decrypted already makes no socket readable.
-            if not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
-                self._wait()
-            try:
-                piece = self._socket.recv(PIECE)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue
-            break
+        if self._place.is_over():
+            raise Over
+        try:
+            piece = self._patiently(partial(self._socket.recv, PIECE))
+        except ConnectionError:
+            if not self._total:
+                raise
+            piece = b""
         self._ended = not piece
         self._heard += piece
         self._total += len(piece)
+        if not self._total:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "it closed without a word")
         if self._total > MOST_BYTES:
             raise Garbled("it says more than is read of it")
         return not self._ended
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a web server answered."""
-
-    status: int
-    head: str
-    body: str
-
-
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b[^\r\n]*\r?\n")
+def _lenient() -> ssl.SSLContext:
+    """TLS with whatever there is: a certificate or a protocol that is no good is another module's question."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
 
 
-def get(place: Place, path: str, most: int = PIECE) -> Page:
-    """Ask for one page, follow nothing. HTTP/1.0, so that nothing comes in chunks or compressed (RFC 1945)."""
-    host = f"[{place.address}]" if ":" in place.address else place.address
-    with Talk(place) as talk:
-        talk.say(f"GET {path} HTTP/1.0\r\nHost: {host}:{place.port}\r\nAccept: */*\r\n\r\n".encode())
-        answer = talk.rest(most)
-    match = _STATUS.match(answer)
-    if match is None:
-        raise Garbled("it does not speak HTTP")
-    head, _, body = answer[match.end() :].replace(b"\r\n", b"\n").partition(b"\n\n")
-    return Page(int(match[1]), head.decode(errors="replace"), body.decode(errors="replace"))
+def _wait(of: socket.socket, events: int, place: Place, until: float, awaited: str) -> None:
+    poll = select.poll()
+    poll.register(of, events)
+    while True:
+        if place.is_over():
+            raise Over
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no {awaited} in {place.seconds:g} s")
+        if poll.poll(1000 * min(left, SLICE_SECONDS)):
+            return
+
+
+def exchange(place: Place, question: bytes, answer_of: Callable[[bytes], Done | None]) -> Done:
+    """Ask in a datagram, once more where nothing has come for half of the time; what `answer_of` takes for the answer.
+
+    Raises as `Talk` does; `OSError` where the host says that nobody listens there.
+    """
+    begun = time.monotonic()
+    with socket.socket(place.family, socket.SOCK_DGRAM) as speaking:
+        speaking.setblocking(False)
+        speaking.connect((place.address, place.port))
+        for until in (begun + place.seconds / 2, begun + place.seconds):
+            speaking.send(question)
+            try:
+                return _answered(speaking, place, until, answer_of)
+            except TimeoutError:
+                continue
+    raise TimeoutError(f"no answer in {place.seconds:g} s")
+
+
+def _answered(of: socket.socket, place: Place, until: float, answer_of: Callable[[bytes], Done | None]) -> Done:
+    for _ in range(MOST_DATAGRAMS):
+        _wait(of, select.POLLIN, place, until, "answer")
+        try:
+            answer = answer_of(of.recv(PIECE))
+        except BlockingIOError:  # its checksum was wrong
+            continue
+        if answer is not None:
+            return answer
+    raise Garbled("it says nothing of this protocol")

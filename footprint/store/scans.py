@@ -22,6 +22,8 @@ from footprint.verdict import UNFINISHED
 
 LEASE = timedelta(seconds=60)
 """How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
+UNIT_LOST = "unit_lost"
+"""The error code of a unit whose result was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,7 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
 
     Raises `Conflict` where the key was used for another request.
     """
-    if new.idempotency_key and (known := _by_key(session, new.idempotency_key)):
-        if known.request_digest != new.digest:
-            raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
+    if new.idempotency_key and (known := scan_of_key(session, new.idempotency_key, new.digest)):
         return known, False
     scan = Scan(
         asset_id=_asset_of(session, new.target),
@@ -76,8 +76,12 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
     return scan, True
 
 
-def _by_key(session: Session, key: str) -> Scan | None:
-    return session.scalars(select(Scan).where(Scan.idempotency_key == key)).one_or_none()
+def scan_of_key(session: Session, key: str, digest: str) -> Scan | None:
+    """The scan that was asked for under this key. Raises `Conflict` where that was another request."""
+    known = session.scalars(select(Scan).where(Scan.idempotency_key == key)).one_or_none()
+    if known and known.request_digest != digest:
+        raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
+    return known
 
 
 def _asset_of(session: Session, target: DomainName | Host | Network) -> UUID:
@@ -126,7 +130,8 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.lease_until = now() + LEASE
     if scan.attempt > 1:
         # What an earlier attempt left unfinished is begun anew; what it finished stays.
-        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, ModuleRun.status.in_(UNFINISHED)))
+        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_((UNIT_LOST, ScanStopped.code))
+        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, unfinished))
     return Begun(
         id=scan.id,
         asset_id=scan.asset_id,

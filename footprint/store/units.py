@@ -12,12 +12,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from footprint.records import Coverage, Outcome, Record
-from footprint.store.inventory import counts_of, save_records
+from footprint.store.inventory import counts_of, records_of, save_records
 from footprint.store.packing import pack, unpack
-from footprint.store.scans import hold
+from footprint.store.scans import UNIT_LOST, hold
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, now
 from footprint.store.upsert import upsert
-from footprint.verdict import UnitReport, UnitStatus
+from footprint.verdict import UNFINISHED, UnitReport, UnitStatus
 
 NOTES_KEPT = 50
 
@@ -47,6 +47,14 @@ class Settlement:
     error: str | None = None
     hint: str | None = None
     stderr: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A unit that is over, and what it found."""
+
+    unit: Unit
+    found: tuple[Record, ...]
 
 
 def plan_unit(session: Session, scan_id: UUID, attempt: int, unit: Unit) -> int:
@@ -102,6 +110,18 @@ def settle_unit(session: Session, scan_id: UUID, attempt: int, unit_id: int, set
     return kept
 
 
+def finished_units(session: Session, scan_id: UUID) -> list[Finished]:
+    """What earlier attempts finished, in the order it was planned; what they lost or were stopped in is not."""
+    over = select(ModuleRun).where(ModuleRun.scan_id == scan_id, ModuleRun.status.not_in(UNFINISHED))
+    return [
+        Finished(
+            Unit(run.module, run.batch, run.depth, tuple(unpack(packed) for packed in run.inputs)),
+            tuple(records_of(session, run.id)),
+        )
+        for run in session.scalars(over.order_by(ModuleRun.id))
+    ]
+
+
 def lose_unit(session: Session, scan_id: UUID, attempt: int, unit_id: int) -> bool:
     """Write down that a unit ended without its result being kept. False where it was; raises `ScanStopped`."""
     hold(session, scan_id, attempt)
@@ -109,7 +129,7 @@ def lose_unit(session: Session, scan_id: UUID, attempt: int, unit_id: int) -> bo
     if UnitStatus(run.status).is_over:
         return False
     run.status, run.finished_at = UnitStatus.FAILED, now()
-    run.error_code, run.error = "unit_lost", f"{run.module}: its result could not be kept"
+    run.error_code, run.error = UNIT_LOST, f"{run.module}: its result could not be kept"
     run.hint = "the log of its task run says why"
     return True
 
@@ -139,7 +159,7 @@ def _save_coverage(session: Session, unit_id: int, coverage: Iterable[Coverage])
 
 def reports_of(session: Session, scan_id: UUID) -> list[UnitReport]:
     """What every unit of a scan says of itself, for the verdict, in the order they were planned."""
-    notes: dict[int, list[str]] = {}
+    notes: dict[tuple[int, bool], list[str]] = {}
     odd = (
         select(CoverageRow.module_run_id, CoverageRow.subject, CoverageRow.outcome, CoverageRow.note)
         .join(ModuleRun, ModuleRun.id == CoverageRow.module_run_id)
@@ -147,21 +167,22 @@ def reports_of(session: Session, scan_id: UUID) -> list[UnitReport]:
         .order_by(CoverageRow.module_run_id, CoverageRow.subject)
     )
     for unit_id, subject, outcome, note in session.execute(odd):
-        said = notes.setdefault(unit_id, [])
+        said = notes.setdefault((unit_id, outcome == Outcome.SILENT), [])
         if len(said) < NOTES_KEPT:
             said.append(f"{subject}: {note or outcome.replace('_', ' ')}")
     runs = session.scalars(select(ModuleRun).where(ModuleRun.scan_id == scan_id).order_by(ModuleRun.id))
-    return [_report(run, tuple(notes.get(run.id, ()))) for run in runs]
+    return [_report(run, notes.get((run.id, False), ()), notes.get((run.id, True), ())) for run in runs]
 
 
-def _report(run: ModuleRun, notes: tuple[str, ...]) -> UnitReport:
+def _report(run: ModuleRun, notes: Iterable[str], silent: Iterable[str]) -> UnitReport:
     hint = f" ({run.hint})" if run.hint else ""
     return UnitReport(
         run.module,
         run.batch,
         UnitStatus(run.status),
         coverage={Outcome(outcome): count for outcome, count in run.coverage.items()},
-        notes=notes,
+        notes=tuple(notes),
+        silent=tuple(silent),
         error=f"{run.error}{hint}" if run.error else None,
         degraded=run.degraded,
     )

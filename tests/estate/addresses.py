@@ -43,4 +43,10 @@ ESTATE = (
 )  # fmt: skip
 FORBIDDEN = (EXCLUDED, NEIGHBOUR, PARTNER)
 """They are there and would answer; they must not see one packet."""
-EVERY = (*ESTATE, *FORBIDDEN)
+_BUILT_IN = (
+    "8.8.8.8 1.1.1.1 9.9.9.9 208.67.222.222 84.200.69.80 64.6.64.6 8.26.56.26 205.171.3.65 134.195.4.2 185.228.168.9 "
+    "76.76.19.19 37.235.1.177 77.88.8.1 94.140.14.140 38.132.106.139 74.82.42.42 76.76.2.0"
+)
+PUBLIC_RESOLVERS = tuple(_BUILT_IN.split())
+"""The resolvers that are built into Amass 4, which no option replaces: name servers of the estate's answer there."""
+EVERY = (*ESTATE, *FORBIDDEN, *PUBLIC_RESOLVERS)

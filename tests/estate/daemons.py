@@ -113,9 +113,18 @@ def redis(address: str, port: int, directory: Path, *, password: str | None = No
     return Daemon((_found("redis-server"), *words), address, port, directory / "redis.log")
 
 
-def memcached(address: str, port: int, directory: Path) -> Daemon:
-    """memcached for anybody, over TCP only."""
-    words = ("-l", address, "-p", str(port), "-U", "0", "-m", "8", "-t", "1", "-u", "nobody")
+def memcached(
+    address: str, port: int, directory: Path, *, password: str | None = None, protocol: str = "auto"
+) -> Daemon:
+    """memcached over TCP only, for anybody or for those with the password: with one, `protocol` must be `ascii`.
+
+    It is `binary` or `auto` else.
+    """
+    words = ["-l", address, "-p", str(port), "-U", "0", "-m", "8", "-t", "1", "-u", "nobody", "-B", protocol]
+    if password:
+        users = directory / "users"
+        users.write_text(f"somebody:{password}\n")
+        words += ["-Y", str(users)]
     return Daemon((_found("memcached"), *words), address, port, directory / "memcached.log")
 
 

@@ -75,9 +75,9 @@ GIT = {
 }
 
 
-def write(directory: Path, certificates: Path) -> Sequence[str]:
-    """Write the configuration and the pages; returns nginx's words."""
-    for site in SITES:
+def write(directory: Path, certificates: Path, sites: Sequence[Site] = SITES) -> Sequence[str]:
+    """Write the configuration and the pages of sites, `files` and `dev` among them; returns nginx's words."""
+    for site in sites:
         folder = directory / site.folder
         folder.mkdir(parents=True)
         if site.index:
@@ -87,7 +87,7 @@ def write(directory: Path, certificates: Path) -> Sequence[str]:
     for name, text in GIT.items():
         (directory / "dev" / name).parent.mkdir(exist_ok=True)
         (directory / "dev" / name).write_text(text)
-    blocks = "".join(_block(site, directory, certificates) for site in SITES)
+    blocks = "".join(_block(site, directory, certificates) for site in sites)
     configuration = directory / "nginx.conf"
     configuration.write_text(f"{HEAD.format(directory=directory)}{blocks}}}\n")
     return ["-p", str(directory), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]

@@ -86,6 +86,7 @@ partner.{ROOT} A {at.PARTNER}
 edge.{NEIGHBOURS} A {at.NEIGHBOUR}
 www.{NEIGHBOURS} A {at.NEIGHBOUR}
 version.bind TXT "9.11.4"
+o-o.myaddr.l.google.com TXT "10.53.0.1"
 """
 
 HOSTS = BRUTE_FORCE | IN_CT_LOGS | IN_CERTIFICATES | IN_RECORDS | IN_REVERSE

@@ -15,12 +15,14 @@ from prefect.states import Completed
 from flows import conduct
 from flows.conduct import Conductor
 from footprint.admission import admit
-from footprint.errors import StoreUnavailable
+from footprint.errors import InvalidPolicy, StoreUnavailable
+from footprint.policy import ScanPolicy
 from footprint.records import Host, Service
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
+from footprint.store.policies import add_policy, delete_policy
 from footprint.store.scans import Begun, begin, insert_scan
-from footprint.store.units import Settlement, Unit, begin_unit, plan_unit, settle_unit
+from footprint.store.units import Settlement, Unit, begin_unit, finished_units, lose_unit, plan_unit, settle_unit
 from footprint.store.views import scan_by_id, services_of_scan
 from footprint.verdict import UnitStatus
 from tasks.installation import Installation
@@ -90,6 +92,22 @@ def scan(here: Installation) -> Begun:
         return begin(session, insert_scan(session, asked)[0].id, uuid4())
 
 
+def test_a_run_from_prefect_takes_a_policy_of_ones_own(here: Installation) -> None:
+    mine = ScanPolicy(name="mine", modules={"dns": {}})
+    with here.store.write() as session:
+        add_policy(session, mine)
+        add_policy(session, ScanPolicy(name="outdated", modules={"abandoned": {}}))
+    run = uuid4()
+    begun = conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="")
+    assert begun.policy == mine
+    with here.store.write() as session:
+        delete_policy(session, "mine")
+    assert conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="").policy == mine
+    for name, said in (("mine", "no policy of that name"), ("outdated", "is no module")):
+        with pytest.raises(InvalidPolicy, match=said):
+            conduct.begin_scan(uuid4(), None, target="127.0.0.1", policy=name, comment="")
+
+
 def _play(scan: Begun) -> State:
     with Conductor(scan) as conductor:
         conductor.play()
@@ -124,6 +142,35 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_the_scan(
 
     monkeypatch.setattr(conduct, "keep_alive", sometimes)
     assert _play(scan).is_completed()
+
+
+def test_a_second_attempt_asks_nothing_again_that_the_first_finished(
+    here: Installation, task: Task, scan: Begun
+) -> None:
+    with here.store.write() as session:
+        plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
+        plan_unit(session, scan.id, scan.attempt, Unit("nmap", 2, 1, (Service("127.0.0.1", 22),)))
+    task.submit(scan, "nmap", 1)
+    with here.store.write() as session:
+        task_id = scan_by_id(session, scan.id).task_id
+        assert task_id is not None
+        second = begin(session, scan.id, task_id)
+    assert _play(second).is_completed()
+    with here.store.read() as session:
+        units = [(done.unit.batch, done.unit.records) for done in finished_units(session, scan.id)]
+    assert units == [(1, (Host("127.0.0.1"),)), (2, (Service("127.0.0.1", 22),))]
+
+
+def test_a_second_attempt_asks_again_what_the_first_lost(here: Installation, task: Task, scan: Begun) -> None:
+    with here.store.write() as session:
+        lost = plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
+        lose_unit(session, scan.id, scan.attempt, lost)
+        task_id = scan_by_id(session, scan.id).task_id
+        assert task_id is not None
+        second = begin(session, scan.id, task_id)
+    assert _play(second).is_completed()
+    with here.store.read() as session:
+        assert len(finished_units(session, scan.id)) == 2
 
 
 def test_a_second_attempt_carries_on_and_the_first_can_no_longer_end_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from flows.frontier import Bounds, Frontier, seeds
 from footprint.records import DomainName, Host, Network, Record, Service
 from footprint.scope import Scope
+from footprint.settings import Settings
 from footprint.store.units import Unit
 from tasks.tool import Intake, Risk, Tool
 
@@ -116,6 +118,10 @@ def test_a_scan_goes_no_deeper_than_its_policy() -> None:
     frontier.offer(_hosts(1), depth=1)
     frontier.offer(_hosts(2), depth=2)
     assert [unit.records for unit in _all(frontier)] == [tuple(_hosts(1))]
+    assert frontier.too_deep == 1
+    frontier.offer(_hosts(2), depth=1)
+    assert [unit.records for unit in _all(frontier)] == [tuple(_hosts(2))]
+    assert frontier.too_deep == 0
 
 
 def test_records_over_the_limit_are_counted_and_not_followed() -> None:
@@ -142,3 +148,25 @@ def test_a_network_is_begun_in_pieces() -> None:
     assert seeds(Network("93.184.216.0/30")) == [Network("93.184.216.0/30")]
     assert len(seeds(Network("2606:2800:220:1::/116"))) == 64
     assert seeds(DomainName("example.com")) == [DomainName("example.com")]
+
+
+def test_a_module_that_comes_last_waits_until_nothing_else_waits_or_runs() -> None:
+    closing = replace(_tool("closing", _intake(Host, 9)), comes_last=True)
+    frontier = _frontier(closing, NAMES, PORTS)
+    frontier.offer(_hosts(1))
+    assert frontier.waiting() == {"closing": 1, "ports": 1}
+    unit = frontier.take()
+    assert unit is not None
+    assert unit.module == "ports"
+    assert frontier.take(running=["ports"]) is None
+    frontier.offer(_hosts(2), depth=1)
+    assert [found.module for found in _all(frontier)] == ["ports", "closing"]
+    frontier.offer(_hosts(3))
+    assert frontier.take(running=["closing"]) is not None
+    assert frontier.take(running=["closing"]) is not None
+
+
+def test_a_module_takes_what_it_takes_on_this_installation() -> None:
+    local = replace(PORTS, takes=lambda settings: (Intake(Host, 1, key=lambda record: record),) * settings.api_port)
+    assert [len(local.here(Settings(api_port=number)).accepts) for number in (1, 2)] == [1, 2]
+    assert PORTS.here(Settings()) is PORTS

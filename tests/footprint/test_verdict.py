@@ -44,14 +44,14 @@ def test_everything_failed_is_a_failure_whatever_is_required() -> None:
 
 
 def test_a_name_that_does_not_exist_is_a_failure_that_says_so() -> None:
-    nothing = UnitReport("dns", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, notes=("no.example.test: does not exist",))
+    nothing = UnitReport("dns", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, silent=("no.example.test: does not exist",))
     verdict = conclude([nothing], ["nmap"])
     assert verdict.status is Status.FAILURE
     assert verdict.error == "nmap had nothing to look at: no.example.test: does not exist"
 
 
 def test_a_host_that_is_down_is_a_success_with_a_warning() -> None:
-    silent = UnitReport("nmap", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, notes=("192.0.2.1: no port answered",))
+    silent = UnitReport("nmap", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, silent=("192.0.2.1: no port answered",))
     assert conclude([silent], ["nmap"]).warnings == ("nmap: 192.0.2.1: no port answered",)
 
 
@@ -75,3 +75,19 @@ def test_a_unit_that_never_ended_is_no_success() -> None:
     assert conclude([left], ["nmap"]).status is Status.FAILURE
     verdict = conclude([DONE, left], ["nmap"])
     assert (verdict.status, verdict.warnings) == (Status.SUCCESS, ("nmap: a unit did not end",))
+
+
+def test_an_empty_network_is_looked_at_by_what_looks_ahead() -> None:
+    empty = UnitReport("nmap_discovery", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, silent=("10.0.0.0/26: 0 answered",))
+    assert conclude([empty], ["nmap"]).status is Status.FAILURE
+    verdict = conclude([empty], ["nmap"], counts_for={"nmap_discovery": "nmap"})
+    assert (verdict.status, verdict.warnings) == (Status.SUCCESS, ("nmap_discovery: 10.0.0.0/26: 0 answered",))
+    lost = UnitReport("nmap_discovery", 1, UnitStatus.FAILED, error="nmap_discovery: killed")
+    names = UnitReport("dns", 1, UnitStatus.DONE, {Outcome.ANSWERED: 1})
+    assert conclude([names, lost], ["nmap"], counts_for={"nmap_discovery": "nmap"}).error == "nmap_discovery: killed"
+
+
+def test_that_nothing_came_back_is_no_warning_but_of_what_the_scan_is_for() -> None:
+    silent = UnitReport("ct", 1, UnitStatus.DONE, {Outcome.SILENT: 1}, silent=("example.test: no certificate",))
+    assert conclude([DONE, silent], ["nmap"]).warnings == ()
+    assert conclude([DONE, silent], ["ct"]).warnings == ("ct: example.test: no certificate",)

@@ -23,16 +23,11 @@ from footprint.settings import Settings
 from footprint.store.packing import pack
 from footprint.store.units import Settlement, Unit
 from tasks.unit import Circumstances, carry_out
+from tests.estate.addresses import PUBLIC_RESOLVERS
 from tests.estate.name_server import NameServer
 
 ROOT = "pulsar.test"
 RESOLVER, NS = "10.53.0.1", "10.53.0.2"
-_BUILT_IN = (
-    "8.8.8.8 1.1.1.1 9.9.9.9 208.67.222.222 84.200.69.80 64.6.64.6 8.26.56.26 205.171.3.65 134.195.4.2 185.228.168.9 "
-    "76.76.19.19 37.235.1.177 77.88.8.1 94.140.14.140 38.132.106.139 74.82.42.42 76.76.2.0"
-)
-PUBLIC = _BUILT_IN.split()
-"""The resolvers that are built into Amass 4, which no option replaces."""
 WWW, MAIL, VPN, NEIGHBOUR = "10.87.0.10", "10.87.0.11", "10.87.0.12", "10.88.0.1"
 ZONE = f"""
 o-o.myaddr.l.google.com TXT "10.53.0.1"
@@ -54,7 +49,7 @@ edge.neighbour.test A {NEIGHBOUR}
 def serve() -> None:
     """Answer at every address that Amass asks."""
     with ExitStack() as stack:
-        for address in (*PUBLIC, RESOLVER, NS):
+        for address in (*PUBLIC_RESOLVERS, RESOLVER, NS):
             stack.enter_context(NameServer(ZONE, host=address, port=53))
         print("ready", flush=True)  # noqa: T201 - it is what its parent waits for
         sys.stdin.read()

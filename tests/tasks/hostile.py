@@ -67,7 +67,8 @@ class Listener:
     def __init__(self, manner: Manner, address: str = "127.0.0.1") -> None:
         self._manner = manner
         self._over = Event()
-        self._listening = socket.create_server((address, 0), backlog=64)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listening = socket.create_server((address, 0), family=family, backlog=64)
         self._listening.settimeout(0.1)
         self.port: int = self._listening.getsockname()[1]
         self.connections = 0

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tasks.runner import search_path
+from tests.estate.addresses import PUBLIC_RESOLVERS
 from tests.estate.namespaces import GATEWAY, Namespaces
-from tests.tasks.amass_inside import MAIL, NEIGHBOUR, NS, PUBLIC, RESOLVER, ROOT, VPN, WWW
+from tests.tasks.amass_inside import MAIL, NEIGHBOUR, NS, RESOLVER, ROOT, VPN, WWW
 
 BRUTE = {"mode": "brute", "words": ["www", "mail", "vpn", "shop", "cdn", "nosuch"], "seconds": 100}
 ALIASES = {f"shop.{ROOT}": f"www.{ROOT}", f"cdn.{ROOT}": "edge.neighbour.test", f"www.{ROOT}": None}
@@ -39,7 +40,7 @@ def internet(namespaces: Namespaces, tmp_path: Path) -> Iterator[Namespaces]:
     told = namespaces.scanner.run(["amass", "-version"], env={"PATH": search_path(), "HOME": str(tmp_path)})
     if "v4." not in told.stdout + told.stderr:
         pytest.skip("the Amass that is installed is not one that make tools builds")
-    namespaces.add(*PUBLIC, RESOLVER, NS)
+    namespaces.add(*PUBLIC_RESOLVERS, RESOLVER, NS)
     server = namespaces.estate.popen(_inside("serve"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdout
     with server:
@@ -81,7 +82,7 @@ def test_names_are_guessed_and_kept_when_the_scan_is_stopped(internet: Namespace
         assert _until(lambda: all(f"{address} (IPAddress)" in _printed(tmp_path) for address in FOUND))
         said = json.loads(scan.communicate("stop\n", timeout=SECONDS)[0])
     assert internet.scanner.pids() == []
-    assert set(internet.packets()) <= {*PUBLIC, RESOLVER, GATEWAY}, "only name servers are asked"
+    assert set(internet.packets()) <= {*PUBLIC_RESOLVERS, RESOLVER, GATEWAY}, "only name servers are asked"
     assert (said["version"][:2], said["status"], said["error"]) == ("4.", "partial", "scan_stopped"), said
     names = {record["name"]: record.get("cname") for record in said["records"] if record["kind"] == "domain"}
     assert names.items() >= ALIASES.items()
