@@ -18,6 +18,7 @@ PulsarError
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
+│   │   └── PrefectRefuses  it answers, and does not take our password
 │   └── StoreUnavailable
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
@@ -151,6 +152,10 @@ class TransientError(PulsarError):
 
 class PrefectUnavailable(TransientError):
     code = "prefect_unavailable"
+
+
+class PrefectRefuses(PrefectUnavailable):
+    """It answers, and does not take our password."""
 
 
 class StoreUnavailable(TransientError):

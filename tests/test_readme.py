@@ -9,6 +9,7 @@ import pytest
 
 from api.app import create_app
 from deployments.command import app as command
+from footprint.doctor import CHECKS
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from tasks.catalogue import catalogue
@@ -55,8 +56,27 @@ def test_the_rates_of_nmap_are_those_that_are_said() -> None:
 
 def test_every_verb_is_explained() -> None:
     verbs = {verb.callback.__name__ for verb in command.registered_commands if verb.callback}
-    assert verbs == {"up", "worker", "scan", "status", "scans", "modules", "policies", "token"}
+    assert verbs == {
+        "up",
+        "worker",
+        "scan",
+        "status",
+        "scans",
+        "modules",
+        "policies",
+        "token",
+        "explain",
+        "logs",
+        "doctor",
+    }
     assert all(f"`pulsar {verb}" in README for verb in verbs)
+
+
+def test_every_row_of_the_troubleshooting_table_is_a_line_of_the_doctor() -> None:
+    table = README.split("<!-- troubleshooting:")[1].split("-->", 1)[1].split("<!-- /troubleshooting -->")[0]
+    assert table.strip().splitlines()[2:] == [
+        f"| {check.symptom} | `{name}` | {check.remedy} |" for name, check in CHECKS.items()
+    ]
 
 
 def test_every_noun_of_the_api_is_explained() -> None:
