@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from footprint.errors import OutputNotUnderstood
-from footprint.records import Finding, Host, Service, Technology
+from footprint.records import SAMPLE, Finding, Host, Service, Technology
 from footprint.text import clean
 from tasks.nmap_answers import parse
 from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
@@ -101,7 +101,7 @@ TOOL = Tool(
             batch=8,
             key=lambda service: service.address,
             lane=family_of,
-            where=lambda service: service.protocol == "tcp",
+            where=lambda service: service.protocol == "tcp" and service.detail != SAMPLE,
         ),
     ),
     produces=(Host, Service, Technology, Finding),

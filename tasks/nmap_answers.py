@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from footprint.errors import NotPrivileged, OutputNotUnderstood, OutputTruncated, ToolCrashed
-from footprint.records import Coverage, Finding, Host, Outcome, Service, Technology, subject_of
+from footprint.records import SAMPLE, Coverage, Finding, Host, Outcome, Service, Technology, subject_of
 from footprint.text import clean
 from tasks.nmap_meanings import about_host, about_port
 from tasks.nmap_xml import Port, Report, SeenHost, read
@@ -88,7 +89,8 @@ def _swept(target: Host, host: SeenHost, protocol: str) -> Iterator[Found]:
     outcome, note = _judged(host)
     if kept or outcome is Outcome.ANSWERED:
         yield target
-    yield from (_service(target.address, port) for port in kept)
+    services = (_service(target.address, port) for port in kept)
+    yield from (services if len(kept) == len(found) else (replace(one, detail=SAMPLE) for one in services))
     if len(kept) < len(found):
         outcome, note = Outcome.SAMPLED, f"{len(found)} open ports, {len(kept)} kept: it seems to answer on any"
     yield Coverage(target.address, outcome, note)

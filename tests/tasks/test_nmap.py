@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from footprint.errors import InvalidTarget
 from footprint.policy import PRESETS
-from footprint.records import DomainName, Host, Network, Record, Service
+from footprint.records import SAMPLE, DomainName, Host, Network, Record, Service
 from tasks.nmap import TOOL, command, degrade, powers_of
 from tasks.nmap_call import EVERY_PORT, progress
 from tasks.nmap_options import INTENSITY, NmapOptions, configure
@@ -322,3 +322,8 @@ def test_no_answer_is_a_no(stdout: str) -> None:
 
 def test_defaults_are_a_policys_in_the_middle() -> None:
     assert NmapOptions().host_timeout == configure({}, Pace(3, 3600, "all")).host_timeout
+
+
+def test_a_sample_of_a_tarpit_is_not_asked_what_it_is() -> None:
+    assert TOOL.intake_of(Service("127.0.0.1", 22)) is not None
+    assert TOOL.intake_of(Service("127.0.0.1", 22, detail=SAMPLE)) is None
