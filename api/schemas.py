@@ -221,11 +221,12 @@ class ModuleStateOut(BaseModel):
 
 
 class PartOut(BaseModel):
-    """One part of the platform. `status` is ok, warn or fail."""
+    """One part of the platform. `status` is ok, warn or fail; `remedy` is empty where there is nothing to do."""
 
     name: str
     status: str
     detail: str
+    remedy: str
 
 
 class HealthOut(BaseModel):

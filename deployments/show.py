@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.answers import FeedState, Module, Policy, Scan, Scans
+from footprint.durations import duration
 from footprint.errors import PulsarError
 from footprint.states import Status
 from footprint.text import clean
@@ -221,22 +222,10 @@ def plain(text: str | None) -> Text:
     return Text(one_line(text or "", WORD))
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: `0.8 s`, `41 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def moment(text: str) -> str:
+def moment(text: str, form: str = "%Y-%m-%d %H:%M") -> str:
     """An ISO 8601 time as the machine's clock shows it, or the text itself where it is none."""
     try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(text).astimezone().strftime(form)
     except ValueError:
         return one_line(text, WORD)
 

@@ -4,6 +4,7 @@ PulsarError
 ├── RequestError            fix the request
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
+│   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── NotFound            nothing of that id
@@ -19,6 +20,7 @@ PulsarError
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
+│   │   └── PrefectRefuses  it answers, and does not take our password
 │   └── StoreUnavailable
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
@@ -74,6 +76,10 @@ class InvalidTarget(RequestError):
 
 class TargetRefused(RequestError):
     code = "target_refused"
+
+
+class NotAuthorized(RequestError):
+    code = "not_authorized"
 
 
 class InvalidPolicy(RequestError):
@@ -157,6 +163,10 @@ class TransientError(PulsarError):
 
 class PrefectUnavailable(TransientError):
     code = "prefect_unavailable"
+
+
+class PrefectRefuses(PrefectUnavailable):
+    """It answers, and does not take our password."""
 
 
 class StoreUnavailable(TransientError):

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     scope_exclude: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Networks, addresses and domains that are never touched."
     )
+    require_authorization: bool = Field(
+        default=False, description="Whether active scans need an authorisation that their asset carries."
+    )
     resolvers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Name servers to ask, `address` or `address:port`; the system's else."
     )

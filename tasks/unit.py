@@ -14,8 +14,10 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
+from footprint.area import Area
 from footprint.errors import (
     InstallationError,
+    NotAuthorized,
     OutputNotUnderstood,
     OutputTooLarge,
     PulsarError,
@@ -39,6 +41,7 @@ from tasks.runner import Limits, containment, run
 from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Risk, Tool
 
 EXCLUDE_FILE = "exclude"
+UNAUTHORIZED = "no authorisation that is valid now covers it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Circumstances:
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
+    permitted: Area | None = None
+    """What may be looked at actively, as this unit begins; None where no authorisation is needed."""
 
 
 @dataclass(slots=True)
@@ -113,9 +118,10 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
         batch = _touchable(unit.records, under.scope, account)
         if not batch:
             return account.settle(UnitStatus.SKIPPED, unit.records)
+        batch = _permitted(tool, batch, under, account)
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
-    except InstallationError as lacking:
+    except (InstallationError, NotAuthorized) as lacking:
         return account.settle(UnitStatus.SKIPPED, unit.records, lacking)
     except PulsarError as error:
         return account.settle(_status(account, error), unit.records, error)
@@ -147,6 +153,20 @@ def _touchable(records: Sequence[Record], scope: Scope, account: _Account) -> Ba
             subject = subject_of(record)
             account.coverage[subject] = Coverage(subject, Outcome.REFUSED, decision.rule)
     return allowed
+
+
+def _permitted(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> Batch:
+    """The records that the module may look at: where it is active, those that an authorisation covers now."""
+    if under.permitted is None or tool.risk_of(_options(tool, under)) is Risk.PASSIVE:
+        return batch
+    covered = [record for record in batch if under.permitted.covers(record)]
+    for record in batch:
+        if record not in covered:
+            subject = subject_of(record)
+            account.coverage[subject] = Coverage(subject, Outcome.REFUSED, UNAUTHORIZED)
+    if not covered:
+        raise NotAuthorized(f"{tool.name}: {UNAUTHORIZED}", hint="see the authorisations of the scan's asset")
+    return covered
 
 
 def pace_of(policy: ScanPolicy, own_ports: tuple[int, ...] = ()) -> Pace:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments import show
+from footprint.durations import duration
 from footprint.policy import PRESETS
 from tests.deployments.invoking import lines_with, pulsar
 from tests.deployments.rest_stand_in import SCAN_ID, TOKEN, StandIn, nmap_at, scan
@@ -117,7 +117,7 @@ def test_wrong_usage_is_exit_code_2(server: StandIn, words: tuple[str, ...]) -> 
     ("seconds", "words"), [(0.84, "0.8 s"), (41, "41 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert show.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_the_command_starts_without_the_heavy_parts() -> None:

@@ -124,7 +124,7 @@ def test_without_raw_sockets_the_lesser_way_is_taken_and_said(
     monkeypatch.setattr(unit, "powers", lambda work_dir: Powers(raw_sockets=False, reason="not root"))
     settled = carry_out(Unit("nmap", 1, 0, (HERE,)), under)
     assert settled.status is UnitStatus.DONE
-    assert settled.degraded == str(Degradation("SYN scan", "connect scan", "not root"))
+    assert settled.degraded == str(Degradation("SYN scan and OS guess", "connect scan and no OS guess", "not root"))
     assert "-sT" in settled.command.split()
 
 
