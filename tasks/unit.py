@@ -232,8 +232,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
 
 def _fence(tool: Tool, options: Any, batch: Batch, under: Circumstances) -> tuple[AbstractContextManager[Fence], str]:
     """What keeps a tool to its batch where this installation wants that, and what is to be said where it cannot."""
-    risk = tool.risk_with(options) if tool.risk_with else tool.risk
-    if not under.settings.fence or risk is Risk.PASSIVE:
+    if not under.settings.fence or tool.risk_of(options) is Risk.PASSIVE:
         return nullcontext(Fence()), ""
     if any(network_of(record) is None for record in batch):
         return nullcontext(Fence()), "not fenced: it is given names, and finds their addresses itself"

@@ -179,6 +179,14 @@ def test_nmap_finds_behind_the_fence_what_is_open(
     assert said["services"] == [f"[{target}]:22/tcp" if ":" in target else f"{target}:22/tcp"]
 
 
+def test_datagrams_of_nmap_reach_what_they_were_given(estate: Namespaces, tmp_path: Path) -> None:
+    _need("nmap")
+    said = _unit(estate, tmp_path, TARGET, module="nmap_udp")
+    assert (said["code"], said["degraded"]) == (None, None), said
+    assert estate.packets()[TARGET] > 10
+    assert {address for address in estate.packets() if "." in address} == {TARGET}
+
+
 @pytest.mark.parametrize("engine", ["zmap", "masscan"])
 def test_whole_frames_of_sweepers_reach_what_they_were_given(estate: Namespaces, tmp_path: Path, engine: str) -> None:
     _need(engine)

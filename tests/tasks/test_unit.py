@@ -225,7 +225,7 @@ def test_a_tool_that_is_given_names_says_that_nothing_fences_it(
     root = DomainName("example.test")
     within = replace(under, settings=Settings(fence=True), scope=Scope.for_target(root))
     for risk, said in ((Risk.INTRUSIVE, "not fenced: it is given names"), (Risk.PASSIVE, "")):
-        stand_in(command=_script("echo 22"), parse=_parse, degrade=None, risk=risk)
+        stand_in(command=_script("echo 22"), parse=_parse, degrade=None, risk=risk, risk_with=None)
         settled = carry_out(Unit("nmap", 1, 0, (root,)), within)
         assert settled.containment is not None
         assert settled.containment.endswith(", not fenced")
