@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.preview_answers import Amount, Need, Preview, Run, Step
-from deployments.show import SENTENCE, duration, note, one_line, paper, plain, say, table_of
+from deployments.show import SENTENCE, note, one_line, paper, plain, say, table_of
+from footprint.durations import duration
 
 SINGULARS = {"packets": "packet", "requests": "request", "queries": "query", "connections": "connection"}
 

@@ -18,6 +18,8 @@ from footprint.scope import Decision, Scope
 from footprint.store.units import Finished, Unit
 from tasks.tool import Intake, Tool
 
+TOO_FAR = "further from the target than the policy's depth"
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -123,6 +125,11 @@ class Frontier:
         if any(tool.intake_of(record) and (tool.name, record) not in self._given for tool in self._tools):
             self._far.add(record)
         return False
+
+    def kept_out(self) -> dict[str, str]:
+        """All that was kept out of further work, by subject, with the rule; those over the limit are only counted."""
+        far = {subject_of(record): TOO_FAR for record in self._far}
+        return far | self.left_out
 
     @property
     def too_deep(self) -> int:

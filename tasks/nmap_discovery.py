@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
 from footprint.scope import Scope
-from tasks import nmap
 from tasks.effort import Effort, addresses_in
-from tasks.nmap import INTENSITY, TARGETS
 from tasks.nmap_answers import report_of
+from tasks.nmap_call import NMAP, TARGETS
 from tasks.nmap_effort import discovery
+from tasks.nmap_options import INTENSITY
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -134,7 +134,7 @@ TOOL = Tool(
     options=NmapDiscoveryOptions,
     configure=configure,
     effort=effort,
-    binary=nmap.TOOL.binary,
+    binary=NMAP,
     command=command,
     parse=parse,
     progress=progress,

@@ -127,7 +127,7 @@ class _Planner:
                 taken.setdefault(arrival.record.kind, []).append(arrival)
         for kind, arrivals in taken.items():
             # Whoever takes open ports is not given them again once they are known better.
-            chosen = [each for each in arrivals if each.record is OPEN] or arrivals
+            chosen = [each for each in arrivals if each.record in OPEN and not _service_of(each.record)] or arrivals
             yield self._need(kind, chosen, [_effort(tool, (each.record,), options, self.scope) for each in chosen])
 
     def _need(self, kind: str, arrivals: Sequence[Arrival], efforts: Sequence[Effort]) -> Need:

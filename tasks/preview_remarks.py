@@ -21,7 +21,8 @@ def left_out(target: DomainName | Host | Network, scope: Scope) -> Iterator[str]
             for hole in holes(ip_network(cidr), excluded_by(scope)):
                 yield f"{hole.network_address if hole.num_addresses == 1 else hole}: excluded"
         case DomainName(name=name):
-            yield from (f"{entry} and what is below: excluded" for entry in scope.exclude if entry.endswith(f".{name}"))
+            below = [entry for entry in (*scope.exclude, *scope.asset_exclude) if entry.endswith(f".{name}")]
+            yield from (f"{entry} and what is below: excluded" for entry in below)
             yield from (f"addresses in {network}: excluded" for network in excluded_by(scope))
             allowed = " ".join(map(str, scope.allow))
             yield f"special-purpose addresses{f', beside those in {allowed}' if allowed else ''}"

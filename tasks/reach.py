@@ -26,7 +26,8 @@ from tasks.tool import Tool
 
 ADDRESS, NAME = "93.184.216.34", "www.example.com"
 """Of the samples. Nobody is asked about them, but some modules leave special-purpose addresses alone."""
-OPEN = Service(ADDRESS, 80)
+OPEN = (Service(ADDRESS, 80), Service(ADDRESS, 161, "udp"))
+"""Ports of which nothing is known yet."""
 IDENTIFIED = (
     Service(
         ADDRESS, 80, name="http", product="Apache httpd", version="2.4.57", cpes=("cpe:/a:apache:http_server:2.4.57",)
@@ -38,6 +39,8 @@ IDENTIFIED = (
     Service(ADDRESS, 53, name="domain"),
     Service(ADDRESS, 6379, name="redis"),
     Service(ADDRESS, 23, name="telnet"),
+    Service(ADDRESS, 161, "udp", name="snmp"),
+    Service(ADDRESS, 53, "udp", name="domain"),
 )
 """What nmap makes of open ports: services that some modules choose among."""
 DETAILS: dict[type, tuple[Record, ...]] = {
@@ -92,20 +95,24 @@ class Outline:
         for kind in tool.produces:
             if kind is Host and isinstance(arrival.record, Host | Service):
                 continue  # the same one, of which more is known
-            yield from self._samples(kind, arrival.record)
+            yield from self._services(tool, arrival.record) if kind is Service else self._samples(kind)
 
-    def _samples(self, kind: type, source: Record) -> Iterator[Record]:
+    def _services(self, tool: Tool, source: Record) -> Iterator[Record]:
+        """Whoever asks hosts or networks finds open ports, of the kind it asks about next; then what they are."""
+        if isinstance(source, Service):
+            known = [service for service in IDENTIFIED if service.protocol == source.protocol]
+            yield from known
+            yield from (at for service in known if service.protocol == "tcp" for at in self._endpoints(service))
+        else:
+            yield from [port for port in OPEN if tool.intake_of(port)] or OPEN[:1]
+
+    def _samples(self, kind: type) -> Iterator[Record]:
         if not self.may_hold(kind):
             return
         if kind is DomainName:
             yield DomainName(NAME)
         elif kind is Host:
             yield Host(ADDRESS, name=NAME if self._has_names else None)
-        elif kind is Service and isinstance(source, Service):
-            yield from IDENTIFIED
-            yield from (endpoint for service in IDENTIFIED for endpoint in self._endpoints(service))
-        elif kind is Service:
-            yield OPEN
         else:
             yield from DETAILS.get(kind, ())
 

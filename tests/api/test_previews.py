@@ -99,3 +99,14 @@ def test_the_answer_is_described(client: TestClient) -> None:
     shape = described["components"]["schemas"]["Preview"]
     assert set(shape["properties"]) == set(_preview(client, "127.0.0.1", "quick"))
     assert set(shape["required"]) == set(shape["properties"])
+
+
+def test_what_an_asset_says_of_its_scope_holds(client: TestClient) -> None:
+    scope = {"include": ["example.net"], "exclude": ["127.0.8.1", "pay.example.com"]}
+    asset = {"name": "Ours", "roots": ["127.0.8.0/28", "example.com"], "scope": scope}
+    client.post("/api/assets/", json=asset).raise_for_status()
+    said = _preview(client, "127.0.8.0/28", "network_sweep")
+    assert (said["addresses"], said["left_out"]) == (15, ["127.0.8.1: excluded"])
+    assert "pay.example.com and what is below: excluded" in _preview(client, "example.com", "quick")["left_out"]
+    refused = client.post("/api/policies/quick/preview/", json={"target": "127.0.8.1"})
+    assert (refused.status_code, refused.json()["error"]) == (422, "target_refused")

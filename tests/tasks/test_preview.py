@@ -166,7 +166,7 @@ def test_a_lesser_way_is_told_of_workers_without_raw_sockets(settings: Settings)
     assert said == {
         "zmap": "does not run",
         "nmap_discovery": "connecting to ports 80 and 443 instead of ICMP and ARP",
-        "nmap": "connect scan instead of SYN scan",
+        "nmap": "connect scan and no OS guess instead of SYN scan and OS guess",
         "dns": "",
     }
     assert "commands are those of a worker that may open raw sockets" in planned.remarks
@@ -205,7 +205,8 @@ def test_units_side_by_side_take_as_long_as_the_longest_or_as_their_share() -> N
 @pytest.mark.parametrize(
     ("module", "batch", "said", "least", "most"),
     [
-        ("nmap", [Service("127.0.0.1", 80)], {"version_intensity": 0}, 6, 20),
+        ("nmap", [Service("127.0.0.1", 80)], {"version_intensity": 0, "scripts": [], "os_guess": False}, 6, 20),
+        ("nmap", [Service("127.0.0.1", 80)], {"scripts": ["safe"]}, 6, None),
         ("tls", [Endpoint("127.0.0.1", 443)], {"checks": "certificate"}, 1, 6),
         ("http_probe", [Endpoint("127.0.0.1", 80)], {"git": False, "favicon": False, "redirects": 0}, 1, 1),
         ("whatweb", [Endpoint("127.0.0.1", 80)] * 2, {"aggression": 3}, 2, None),
@@ -222,3 +223,12 @@ def test_efforts_follow_the_options(
     options = tool.options.model_validate(said)
     effort = tool.effort(batch, options, Scope((parse_target("example.com"),)))
     assert (effort.least, effort.most) == (least, most)
+
+
+def test_udp_and_tcp_are_told_apart(settings: Settings) -> None:
+    planned = _planned(settings, "93.184.216.34", _policy(modules="nmap nmap_udp ssh_audit http_probe"))
+    _, udp, keys, pages = planned.steps
+    assert (udp.when, [need.found_by for need in udp.needs]) == (When.AT_ONCE, [("nmap_udp",)])
+    assert [need.found_by for step in (keys, pages) for need in step.needs] == [("nmap",), ("nmap",)]
+    alone = _planned(settings, "93.184.216.34", _policy(modules="nmap_udp ssh_audit http_probe"))
+    assert [step.when for step in alone.steps] == [When.AT_ONCE, When.NEVER, When.NEVER]
