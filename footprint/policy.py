@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from footprint.errors import InvalidPolicy
 from footprint.faults import Fault
 from footprint.text import clean
+from footprint.windows import Closed, Open, TimeWindow, standing
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PortRange = re.compile(r"^(top:[1-9]\d{0,4}|all|\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?){0,199})$")
@@ -38,6 +40,12 @@ class ScanPolicy(BaseModel):
     required: tuple[ModuleName, ...] = Field(
         default=(), max_length=64, description="Modules without which a scan is a failure."
     )
+    windows: tuple[TimeWindow, ...] = Field(default=(), max_length=32, description="When it may work; empty: always.")
+    blackouts: tuple[date, ...] = Field(default=(), max_length=366, description="Dates on which it does not work.")
+
+    def standing_at(self, moment: datetime) -> Open | Closed:
+        """Whether work may be begun at this moment."""
+        return standing(self.windows, self.blackouts, moment)
 
     @field_validator("description")
     @classmethod
