@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from api.asking import Desk
 from api.follower import Follower
+from api.lifecycle import Lifecycle
 from api.reading import Reader
 from footprint.errors import NotFound
 from footprint.settings import Settings
@@ -24,6 +25,11 @@ def _store(request: Request) -> Store:
 def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
+
+
+def _lifecycle(request: Request) -> Lifecycle:
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    return lifecycle
 
 
 def _settings(request: Request) -> Settings:
@@ -53,6 +59,7 @@ def _canonical(text: str) -> UUID:
 
 StoreDep = Annotated[Store, Depends(_store)]
 DeskDep = Annotated[Desk, Depends(_desk)]
+LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 FollowerDep = Annotated[Follower, Depends(_follower)]
