@@ -65,11 +65,19 @@ class Scan(Answer):
     error: str | None = None
     modules: tuple[ModuleRun, ...] = ()
     counts: Counts = Counts()
+    waiting: str | None = None
+    processes_ended: int | None = None
 
     @property
     def is_over(self) -> bool:
         """True once the status will never change again."""
         return self.status in TERMINAL
+
+
+class Purge(Answer):
+    """How many scans were revoked that had not begun."""
+
+    revoked: int
 
 
 class Service(Answer):

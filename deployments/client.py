@@ -21,6 +21,7 @@ from deployments.answers import (
     Module,
     Name,
     Policy,
+    Purge,
     Scan,
     Scans,
     Service,
@@ -94,6 +95,27 @@ class Api:
         """A page of scans, of one status or of all."""
         wanted = {"page": page, "page_size": 20} | ({"status": status} if status else {})
         return _shaped(Scans, self._ask("GET", "/api/scans/", params=wanted))
+
+    def cancel(self, scan_id: str) -> Scan:
+        """Ask for a scan's end. It may take seconds: watch it."""
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/cancel/"))
+
+    def resume(self, scan_id: str, module: str | None) -> Scan:
+        """A new scan of what an ended one did not finish, or of what one module of it did not do well."""
+        wanted = {"json": {"module": module}} if module else {}
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/resume/", **wanted))
+
+    def rerun(self, scan_id: str) -> Scan:
+        """A new scan like an ended one."""
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/rerun/"))
+
+    def purge(self) -> Purge:
+        """End every scan that has not begun."""
+        return _shaped(Purge, self._ask("POST", "/api/scans/purge/"))
+
+    def delete(self, scan_id: str) -> None:
+        """Forget an ended scan."""
+        self._ask("DELETE", f"/api/scans/{_path_word(scan_id)}/")
 
     def services(self, scan_id: str) -> list[Service]:
         """Every open port of a scan."""
@@ -222,6 +244,8 @@ def _policy_path(name: str) -> str:
 
 
 def _content(response: httpx.Response) -> Any:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
     try:
         return response.json()
     except ValueError:

@@ -19,6 +19,7 @@ from deployments.diagnosis_command import doctor, explain, logs
 from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
+from deployments.lifecycle_command import lifecycle_app
 from deployments.policy_command import policies_here, policy_app
 from deployments.policy_files import policy_given
 from deployments.scanning import Wish, ask, carry_out
@@ -58,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(lifecycle_app)
 app.add_typer(extension_app, name="extension")
 for verb in (explain, logs, doctor):
     app.command()(verb)

@@ -117,7 +117,8 @@ def at_work(scan: Scan) -> str:
     if scan.is_over:
         return scan.status.value
     busy = [_part(run) for run in scan.modules if run.running]
-    return "; ".join(busy) if busy else IDLE.get(scan.status, "preparing the next step")
+    idle = scan.waiting or IDLE.get(scan.status, "preparing the next step")
+    return "; ".join(busy) or one_line(idle, SENTENCE)
 
 
 def _part(run: ModuleRun) -> str:
