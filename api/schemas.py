@@ -200,7 +200,7 @@ class Judgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    status: Literal["open", "false_positive"]
+    status: Literal["open", "accepted", "false_positive"]
 
 
 class ModuleStateOut(BaseModel):

@@ -26,6 +26,8 @@ from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
 from footprint.records import Record
 from footprint.states import Status
+from footprint.store.changes import record_changes
+from footprint.store.differences import Drift
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
@@ -188,7 +190,8 @@ class Conductor:
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
-        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict))
+        drift = self._note_changes() if verdict.status is Status.SUCCESS else None
+        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict, drift))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)
@@ -196,6 +199,14 @@ class Conductor:
     def _finish(self, session: Session, verdict: Verdict, state: str) -> None:
         if not finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
             raise ScanStopped("the scan has ended, or another worker has taken it over")
+
+    def _note_changes(self) -> Drift | None:
+        """Write down what changed; the scan has ended well, and a defect in this must not say otherwise."""
+        try:
+            return self._here.store.keep(partial(record_changes, scan_id=self._scan.id))
+        except Exception:
+            get_run_logger().exception("what changed since the last scan could not be written down")
+            return None
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()

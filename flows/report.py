@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +20,11 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
+from flows.changes_report import changes_told, fenced, publish_changes
 from footprint.records import subject_of
+from footprint.states import Status
 from footprint.store import Store
+from footprint.store.differences import Drift
 from footprint.store.scans import Begun
 from footprint.store.views import services_of_scan
 from footprint.text import clean
@@ -98,8 +100,11 @@ def told_if_away() -> Iterator[None]:
         get_run_logger().warning("Prefect did not take an artifact: %s", type(away).__name__)
 
 
-def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
-    """Make the artifacts of a scan that has ended. What a scanned host said is data: cleaned, and never markup."""
+def publish_report(store: Store, scan: Begun, verdict: Verdict, drift: Drift | None = None) -> None:
+    """Make the artifacts of a scan that has ended. What a scanned host said is data: cleaned, and never markup.
+
+    `drift` is what changed against the last comparable scan, if there was one.
+    """
     with store.read() as session:
         services, total = services_of_scan(session, scan.id, 0, ROWS_SHOWN)
     rows = [
@@ -117,16 +122,14 @@ def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
         create_table_artifact(
             rows, key=key_of("services", scan.id), description=f"{shown} services found by scan {scan.id}"
         )
+    if drift is not None:
+        with told_if_away():
+            publish_changes(scan.id, drift)
     asked = f"{subject_of(scan.target)}, policy {scan.policy.name}: {total} services"
     lines = [f"# {verdict.status}", "", asked, "", *([verdict.error, ""] if verdict.error else [])]
+    lines += changes_told(drift) if verdict.status is Status.SUCCESS else []
     lines += ["## Warnings", "", fenced("\n".join(verdict.warnings))] if verdict.warnings else []
     with told_if_away():
         create_markdown_artifact(
             "\n".join(lines), key=key_of("verdict", scan.id), description=f"How scan {scan.id} ended"
         )
-
-
-def fenced(text: str) -> str:
-    """A text as a Markdown code block that it cannot break out of."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,7 +14,6 @@ from footprint.records import (
     DomainName,
     Finding,
     Host,
-    Outcome,
     Record,
     Service,
     Technology,
@@ -62,12 +61,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A thing that differs. `record` is as it was last seen; `reason` says how its absence is known, or why not."""
+    """A thing that differs. `record` is as it was last seen; `reason` says how its absence is known, or why not.
+
+    `replaced` is the certificate that is gone where another is shown instead.
+    """
 
     change: Change
     record: Record
     steps: tuple[Step, ...] = ()
     reason: str = ""
+    replaced: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +94,16 @@ def compare(
     found: list[Difference] = []
     here, there = _present(after), _present(before)
     for kind in COMPARED:
-        appeared = [record for record in here.get(kind, ()) if record not in before.things or _is_void(before, record)]
-        missing = [record for record in there.get(kind, ()) if record not in after.things or _is_void(after, record)]
+        appeared = [record for record in here.get(kind, ()) if not before.has(record)]
+        missing = [record for record in there.get(kind, ()) if not after.has(record)]
         lost = [_missing(record, before, absence) for record in missing]
         fresh = [each for record in appeared if (each := _appeared(record, after, known.get(record)))]
         if kind == Certificate.kind:
             lost, fresh = _renewed(lost, fresh)
         found += [*fresh, *lost]
-        both = [record for record in there.get(kind, ()) if record in after.things and not _is_void(after, record)]
+        both = [record for record in there.get(kind, ()) if after.has(record)]
         found += [each for record in both if (each := _changed(record, before, after, absence))]
     return tuple(sorted(found, key=_order))
-
-
-def comparable_things(snapshot: Snapshot) -> Iterator[Record]:
-    """What a scan saw, without the names that were looked up and do not exist."""
-    for records in _present(snapshot).values():
-        yield from records
 
 
 def tally(differences: Iterable[Difference]) -> Counter[tuple[str, Change]]:
@@ -118,26 +115,22 @@ _PLACES = {kind: number for number, kind in enumerate(COMPARED)}
 _URGENCY = {change: number for number, change in enumerate(Change)}
 
 
+def described(record: Record) -> str:
+    """What a thing is called where it is told of: a DNS record with its value."""
+    return f"{subject_of(record)} {record.value}" if isinstance(record, DnsRecord) else subject_of(record)
+
+
 def _order(difference: Difference) -> tuple[int, int, str]:
     record = difference.record
-    value = record.value if isinstance(record, DnsRecord) else ""
-    return _PLACES[record.kind], _URGENCY[difference.change], f"{subject_of(record)} {value}"
+    return _PLACES[record.kind], _URGENCY[difference.change], described(record)
 
 
 def _present(snapshot: Snapshot) -> Mapping[str, Sequence[Record]]:
     found: dict[str, list[Record]] = {}
     for record in snapshot.things:
-        if record.kind in COMPARED and not _is_void(snapshot, record):
+        if record.kind in COMPARED and not snapshot.is_void(record):
             found.setdefault(record.kind, []).append(record)
     return found
-
-
-def _is_void(snapshot: Snapshot, record: Record) -> bool:
-    """True of a name that somebody listed and that does not exist: it was looked up."""
-    if not isinstance(record, DomainName):
-        return False
-    look = snapshot.look("dns", record.name)
-    return look is not None and look.is_sound and look.outcome is Outcome.SILENT
 
 
 def _missing(record: Record, before: Snapshot, absence: Absence) -> Difference:
@@ -217,7 +210,7 @@ def _last(name: str, seen: Sequence[Sighted]) -> Value:
 
 def _renewed(lost: Sequence[Difference], fresh: Sequence[Difference]) -> tuple[list[Difference], list[Difference]]:
     """Where a service shows one new certificate instead of one that is gone, with the same kind of key, it changed."""
-    gone, new = _by_owner(lost, Change.GONE), _by_owner(fresh, Change.NEW)
+    gone, new = _by_owner(lost, Change.GONE), _by_owner(fresh, Change.NEW, Change.BACK)
     pairs = {
         owner: (gone[owner][0], new[owner][0])
         for owner in gone
@@ -225,18 +218,19 @@ def _renewed(lost: Sequence[Difference], fresh: Sequence[Difference]) -> tuple[l
     }
     paired = {id(each) for pair in pairs.values() for each in pair}
     left = [each for each in fresh if id(each) not in paired]
-    left += [Difference(Change.CHANGED, new_one.record, _steps(old, new_one)) for old, new_one in pairs.values()]
+    left += [_renewal(old, new_one) for old, new_one in pairs.values()]
     return [each for each in lost if id(each) not in paired], left
 
 
-def _by_owner(differences: Iterable[Difference], change: Change) -> dict[tuple[str, str], list[Difference]]:
+def _by_owner(differences: Iterable[Difference], *changes: Change) -> dict[tuple[str, str], list[Difference]]:
     found: dict[tuple[str, str], list[Difference]] = {}
     for each in differences:
-        if each.change is change and isinstance(each.record, Certificate):
+        if each.change in changes and isinstance(each.record, Certificate):
             found.setdefault((each.record.subject, (each.record.key or "").split(" ")[0]), []).append(each)
     return found
 
 
-def _steps(old: Difference, new: Difference) -> tuple[Step, ...]:
+def _renewal(old: Difference, new: Difference) -> Difference:
     values = ((name, getattr(old.record, name), getattr(new.record, name)) for name in COMPARED[Certificate.kind])
-    return tuple(Step(name, before, after) for name, before, after in values if before != after)
+    steps = tuple(Step(name, before, after) for name, before, after in values if before != after)
+    return Difference(Change.CHANGED, new.record, steps, replaced=old.record)

@@ -109,6 +109,15 @@ class Snapshot:
                 found.setdefault(look.module, []).append((network, look))
         return found
 
+    def is_void(self, record: Record) -> bool:
+        """True of a name that somebody listed and that does not exist: it was looked up."""
+        look = self.look("dns", record.name) if isinstance(record, DomainName) else None
+        return look is not None and look.is_sound and look.outcome is Outcome.SILENT
+
+    def has(self, record: Record) -> bool:
+        """True of what was seen, and is there."""
+        return record in self.things and not self.is_void(record)
+
     def look(self, module: str, subject: str) -> Look | None:
         """What a module says of a target, or None where it was not given it."""
         return self._by_target.get((module, subject))

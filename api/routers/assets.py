@@ -95,7 +95,7 @@ async def read_asset_scores(asset_id: Id, reading: ReadingDep) -> Response:
 async def mark_finding(
     asset_id: Id, fingerprint: Fingerprint, judged: Judgement, store: StoreDep, reader: ReaderDep
 ) -> None:
-    """Mark a finding as a false positive, which no score counts any more, or as open again."""
+    """Mark a finding: a false positive no score counts any more, an accepted one is open again once it came back."""
     await run_in_threadpool(_judge, store, asset_id, fingerprint, judged.status)
     reader.forget()
 

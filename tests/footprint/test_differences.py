@@ -1,0 +1,278 @@
+"""Two scans that are kept, compared: which is compared with which, what is written down, what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from footprint.admission import NewScan
+from footprint.drift import Change, Step
+from footprint.errors import Conflict, NotFound
+from footprint.policy import ScanPolicy
+from footprint.records import (
+    Certificate,
+    Coverage,
+    DnsRecord,
+    DomainName,
+    Finding,
+    Host,
+    Outcome,
+    Record,
+    Service,
+    Severity,
+    subject_of,
+)
+from footprint.states import Status
+from footprint.store import Store
+from footprint.store.changes import changes_of_asset, record_changes
+from footprint.store.differences import Drift, drift_of, pair_of
+from footprint.store.endings import finish
+from footprint.store.scans import Begun, begin, insert_scan
+from footprint.store.scoring import judge_finding
+from footprint.store.tables import ChangeRow, FindingRow, Scan
+from footprint.store.units import Settlement, Unit, begin_unit, plan_unit, settle_unit
+from footprint.verdict import UnitStatus, Verdict
+
+NAME, ADDRESS = "www.example.test", "127.0.0.5"
+POLICY = ScanPolicy(name="mine", modules={name: {} for name in ("dns", "nmap", "tls", "http_probe")}, ports="1-1024")
+NEW = NewScan(DomainName("example.test"), POLICY, "", "api")
+HERE = Host(ADDRESS, NAME)
+WEB = Service(ADDRESS, 443, name="https", product="nginx", version="1.18.0")
+SITE = f"{NAME}@{subject_of(WEB)}"
+LEAK = Finding("http_probe/git", SITE, "The repository is exposed", Severity.HIGH, 1.0, score=7.5)
+CERTIFICATE = Certificate(SITE, "ab" * 32, not_after="2027-01-01T00:00:00Z", key="RSA 2048")
+
+Asked = tuple[str, Record, tuple[Record, ...], Outcome]
+
+
+def asked(module: str, target: Record, *found: Record, outcome: Outcome = Outcome.ANSWERED) -> Asked:
+    """One unit of one target."""
+    return module, target, found, outcome
+
+
+NAMED = asked("dns", DomainName(NAME), DomainName(NAME), HERE)
+SWEPT = asked("nmap", HERE, HERE, Service(ADDRESS, 443))
+KNOWN = asked("nmap", WEB, WEB)
+PROBED = asked("http_probe", DomainName(SITE), LEAK)
+
+
+def scanned(
+    store: Store,
+    *units: Asked,
+    new: NewScan = NEW,
+    status: UnitStatus = UnitStatus.DONE,
+    verdict: Status = Status.SUCCESS,
+) -> Begun:
+    """A scan that was made of these units and has ended, and whose changes were written down."""
+    with store.write() as session:
+        scan = begin(session, insert_scan(session, new)[0].id, uuid4())
+    for number, (module, target, found, outcome) in enumerate(units, start=1):
+        covered = (Coverage(subject_of(target), outcome),)
+        with store.write() as session:
+            plan_unit(session, scan.id, scan.attempt, Unit(module, number, 0, (target,)))
+            unit_id, _ = begin_unit(session, scan.id, scan.attempt, module, number)
+            settled = Settlement(status, records=found, coverage=covered, command="nmap --exclude-ports 8000,8001 -p 1")
+            settle_unit(session, scan.id, scan.attempt, unit_id, settled)
+    with store.write() as session:
+        finish(session, scan.id, Verdict(verdict), "Completed")
+    with store.write() as session:
+        record_changes(session, scan.id)
+    return scan
+
+
+def drift(store: Store, scan: Begun, against: Begun | None = None) -> Drift:
+    with store.read() as session:
+        return drift_of(session, *pair_of(session, scan.id, against.id if against else None))
+
+
+def told(store: Store, scan: Begun, against: Begun | None = None) -> list[tuple[Change, str]]:
+    return [(each.change, subject_of(each.record)) for each in drift(store, scan, against).differences]
+
+
+def history(store: Store, scan: Begun) -> list[tuple[Change, str]]:
+    with store.read() as session:
+        rows, total = changes_of_asset(session, scan.asset_id, None, 0, 100)
+    assert total == len(rows)
+    return [(row.change, row.subject) for row in rows if row.scan == scan.id]
+
+
+def status_of(store: Store) -> str:
+    with store.read() as session:
+        return session.scalars(select(FindingRow.status)).one()
+
+
+def judge(store: Store, scan: Begun, status: str) -> None:
+    with store.write() as session:
+        fingerprint = session.scalars(select(FindingRow.fingerprint)).one()
+        judge_finding(session, scan.asset_id, fingerprint, status)
+
+
+def test_two_scans_differ_in_exactly_what_changed(store: Store) -> None:
+    record = DnsRecord("example.test", "TXT", "v=spf1 -all")
+    told_by_tls = asked("tls", DomainName(SITE), CERTIFICATE)
+    zone = asked("dns", DomainName("example.test"), DomainName("example.test"), record)
+    ssh = Service(ADDRESS, 22)
+    first = scanned(store, zone, NAMED, asked("nmap", HERE, HERE, WEB, ssh), KNOWN, told_by_tls, PROBED)
+    upgraded = replace(WEB, version="1.22.1")
+    renewed = replace(CERTIFICATE, fingerprint="cd" * 32, not_after="2028-01-01T00:00:00Z")
+    mail = DomainName("mail.example.test")
+    second = scanned(
+        store,
+        asked("dns", DomainName("example.test"), DomainName("example.test")),
+        NAMED,
+        asked("dns", mail, mail),
+        SWEPT,
+        asked("nmap", WEB, upgraded),
+        asked("tls", DomainName(SITE), renewed),
+        asked("http_probe", DomainName(SITE)),
+    )
+    expected = [
+        (Change.NEW, "mail.example.test"),
+        (Change.CHANGED, subject_of(WEB)),
+        (Change.GONE, subject_of(ssh)),
+        (Change.GONE, "example.test TXT"),
+        (Change.CHANGED, subject_of(renewed)),
+        (Change.GONE, subject_of(LEAK)),
+    ]
+    found = drift(store, second)
+    assert told(store, second) == expected
+    assert found.against.id == first.id
+    assert found.differences[1].steps == (Step("version", "1.18.0", "1.22.1"),)
+    assert [step.field for step in found.differences[4].steps] == ["fingerprint", "not_after"]
+    written = {*expected, (Change.GONE, subject_of(CERTIFICATE))} - {(Change.GONE, "example.test TXT")}
+    assert set(history(store, second)) == written | {(Change.GONE, "example.test TXT v=spf1 -all")}
+    assert history(store, first) == []
+
+
+@pytest.mark.parametrize("status", [UnitStatus.FAILED, UnitStatus.SKIPPED])
+def test_a_scan_whose_tools_failed_writes_nothing_gone_and_the_next_nothing_new(
+    store: Store, status: UnitStatus
+) -> None:
+    units = (NAMED, SWEPT, KNOWN, PROBED)
+    scanned(store, *units)
+    failed = scanned(store, *((module, target, (), outcome) for module, target, _, outcome in units), status=status)
+    assert {change for change, _ in told(store, failed)} == {Change.NOT_LOOKED_AT}
+    assert history(store, failed) == []
+    third = scanned(store, *units)
+    assert told(store, third) == []
+    assert history(store, third) == []
+
+
+def test_what_was_gone_and_comes_again_is_back(store: Store) -> None:
+    first = scanned(store, NAMED, SWEPT, KNOWN)
+    scanned(store, NAMED, asked("nmap", HERE, HERE))
+    third = scanned(store, NAMED, SWEPT, KNOWN)
+    assert told(store, third) == [(Change.BACK, subject_of(WEB))]
+    assert history(store, third) == [(Change.BACK, subject_of(WEB))]
+    assert told(store, third, first) == []
+    with store.write() as session:
+        record_changes(session, third.id)
+    assert len(history(store, third)) == 1
+    assert told(store, scanned(store, NAMED, SWEPT, KNOWN)) == []
+
+
+def test_what_only_another_policy_sees_is_back_even_without_a_comparable_scan(store: Store) -> None:
+    scanned(store, NAMED, SWEPT, KNOWN)
+    scanned(store, NAMED, asked("nmap", HERE, HERE))
+    wider = replace(NEW, policy=POLICY.model_copy(update={"ports": "all"}))
+    assert history(store, scanned(store, NAMED, SWEPT, KNOWN, new=wider)) == [(Change.BACK, subject_of(WEB))]
+
+
+@pytest.mark.parametrize(
+    ("mark", "after"), [("accepted", "open"), ("false_positive", "false_positive"), ("open", "open")]
+)
+def test_an_accepted_finding_that_comes_back_is_open_again(store: Store, mark: str, after: str) -> None:
+    around = (NAMED, SWEPT, KNOWN)
+    first = scanned(store, *around, PROBED)
+    judge(store, first, mark)
+    scanned(store, *around, PROBED)
+    assert status_of(store) == mark
+    scanned(store, *around, asked("http_probe", DomainName(SITE), outcome=Outcome.TIMED_OUT))
+    scanned(store, *around, PROBED)
+    assert status_of(store) == mark
+    scanned(store, *around, asked("http_probe", DomainName(SITE)))
+    assert status_of(store) == mark
+    back = scanned(store, *around, PROBED)
+    assert told(store, back) == [(Change.BACK, subject_of(LEAK))]
+    assert status_of(store) == after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ports": "1-100"},
+        {"modules": {"dns": {}, "nmap": {}}},
+        {"modules": {**POLICY.modules, "nmap": {"ports": "22"}}},
+    ],
+)
+def test_a_scan_that_looked_at_other_things_is_not_comparable(store: Store, change: dict[str, object]) -> None:
+    scanned(store, NAMED)
+    other = scanned(store, NAMED, new=replace(NEW, policy=POLICY.model_copy(update=change)))
+    with pytest.raises(NotFound, match="no earlier scan to compare with"):
+        drift(store, other)
+    gentle = POLICY.model_copy(update={"concurrency": 1, "name": "gentle"})
+    assert told(store, scanned(store, NAMED, new=replace(NEW, policy=gentle))) == []
+
+
+def test_only_scans_that_succeeded_are_compared_unless_one_is_named(store: Store) -> None:
+    first = scanned(store, NAMED, SWEPT)
+    failed = scanned(store, NAMED, verdict=Status.FAILURE)
+    third = scanned(store, NAMED, SWEPT)
+    assert drift(store, third).against.id == first.id
+    assert drift(store, third, failed).against.id == failed.id
+    assert drift(store, failed).against.id == first.id
+
+
+def test_scans_that_are_not_to_be_compared_are_told_so(store: Store) -> None:
+    first, second = scanned(store, NAMED), scanned(store, NAMED)
+    elsewhere = scanned(store, NAMED, new=replace(NEW, target=DomainName("other.test")))
+    with store.write() as session:
+        live = begin(session, insert_scan(session, NEW)[0].id, uuid4())
+    for scan, against, said in (
+        (first, second, "asked for before it"),
+        (second, second, "asked for before it"),
+        (elsewhere, first, "different assets"),
+        (live, first, "has not ended"),
+    ):
+        with pytest.raises(Conflict, match=said):
+            drift(store, scan, against)
+    with store.read() as session, pytest.raises(NotFound):
+        pair_of(session, second.id, uuid4())
+
+
+def test_a_name_that_did_not_exist_before_is_new(store: Store) -> None:
+    listed = asked("ct", DomainName("example.test"), DomainName(NAME))
+    new = replace(NEW, policy=POLICY.model_copy(update={"modules": {"ct": {}, "dns": {}}}))
+    missing = asked("dns", DomainName(NAME), outcome=Outcome.SILENT)
+    scanned(store, listed, missing, new=new)
+    scanned(store, listed, missing, new=new)
+    exists = scanned(store, listed, asked("dns", DomainName(NAME), DomainName(NAME)), new=new)
+    assert history(store, exists) == told(store, exists) == [(Change.NEW, NAME)]
+
+
+def test_ports_that_the_platform_took_are_not_gone(store: Store) -> None:
+    own = Service(ADDRESS, 8000)
+    new = replace(NEW, policy=POLICY.model_copy(update={"ports": "all"}))
+    scanned(store, NAMED, asked("nmap", HERE, HERE, own), new=new)
+    second = scanned(store, NAMED, asked("nmap", HERE, HERE), new=new)
+    assert told(store, second) == [(Change.NOT_LOOKED_AT, subject_of(own))]
+
+
+def test_the_history_is_read_since_a_time_and_outlives_its_scans(store: Store) -> None:
+    scanned(store, NAMED, SWEPT)
+    second = scanned(store, NAMED, asked("nmap", HERE, HERE))
+    third = scanned(store, NAMED, SWEPT)
+    with store.write() as session:
+        at = {row.scan_id: row.at for row in session.scalars(select(ChangeRow))}
+        latest, total = changes_of_asset(session, second.asset_id, at[second.id], 0, 10)
+        assert [(row.scan, row.change) for row in latest] == [(third.id, Change.BACK)]
+        assert (total, changes_of_asset(session, second.asset_id, at[third.id], 0, 10)[1]) == (1, 0)
+        session.delete(session.get_one(Scan, second.id))
+    with store.read() as session:
+        rows, _ = changes_of_asset(session, second.asset_id, None, 0, 10)
+        assert [(row.scan, row.change) for row in rows] == [(third.id, Change.BACK), (None, Change.GONE)]
+        with pytest.raises(NotFound):
+            changes_of_asset(session, uuid4(), None, 0, 10)
