@@ -13,6 +13,7 @@ from api.access import Keys
 from api.asking import Desk
 from api.follower import Follower
 from api.guard import SizeGuard
+from api.kept_drifts import KeptDrifts
 from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 reader = Reader(store)
                 follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
                 app.state.settings, app.state.store, app.state.desk = chosen, store, Desk(chosen, store, prefect)
+                app.state.kept_drifts = KeptDrifts()
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
                 following = asyncio.create_task(follower.run())
                 yield

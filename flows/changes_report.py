@@ -33,17 +33,20 @@ def publish_changes(scan_id: UUID, drift: Drift) -> None:
     ]
     if rows:
         shown = f"{len(rows)} of {len(drift.differences)}" if len(drift.differences) > len(rows) else str(len(rows))
-        about = f"{shown} differences of scan {scan_id} against scan {drift.against.id}"
+        against = f" against scan {drift.against.id}" if drift.against else ""
+        about = f"{shown} differences of scan {scan_id}{against}"
         create_table_artifact(rows, key=f"changes-{str(scan_id)[:8]}", description=about)
 
 
 def changes_told(drift: Drift | None) -> list[str]:
     """The part of a report, as lines of Markdown, that says what changed."""
     if drift is None:
-        return ["## Changes", "", "There was no earlier scan to compare with.", ""]
+        return []
     lines = [line_of(each) for each in drift.differences if each.change is not Change.NOT_LOOKED_AT]
     more = [f"and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
     listed = [fenced("\n".join([*lines[:LINES_SHOWN], *more])), ""] if lines else []
+    if drift.against is None:
+        return ["## Changes", "", "There was no earlier scan to compare with.", "", *listed]
     return ["## Changes", "", f"Against scan {drift.against.id}: {summary(drift)}.", "", *listed]
 
 

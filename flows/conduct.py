@@ -26,7 +26,7 @@ from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
 from footprint.records import Record
 from footprint.states import Status
-from footprint.store.changes import record_changes
+from footprint.store.changes import drift_at_end, write_down
 from footprint.store.differences import Drift
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
@@ -202,8 +202,13 @@ class Conductor:
 
     def _note_changes(self) -> Drift | None:
         """Write down what changed; the scan has ended well, and a defect in this must not say otherwise."""
+        store = self._here.store
         try:
-            return self._here.store.keep(partial(record_changes, scan_id=self._scan.id))
+            with store.read() as session:
+                drift = drift_at_end(session, self._scan.id)
+            if drift is not None:
+                store.keep(partial(write_down, drift=drift))
+            return drift
         except Exception:
             get_run_logger().exception("what changed since the last scan could not be written down")
             return None

@@ -22,7 +22,6 @@ from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
 from flows.changes_report import changes_told, fenced, publish_changes
 from footprint.records import subject_of
-from footprint.states import Status
 from footprint.store import Store
 from footprint.store.differences import Drift
 from footprint.store.scans import Begun
@@ -127,7 +126,7 @@ def publish_report(store: Store, scan: Begun, verdict: Verdict, drift: Drift | N
             publish_changes(scan.id, drift)
     asked = f"{subject_of(scan.target)}, policy {scan.policy.name}: {total} services"
     lines = [f"# {verdict.status}", "", asked, "", *([verdict.error, ""] if verdict.error else [])]
-    lines += changes_told(drift) if verdict.status is Status.SUCCESS else []
+    lines += changes_told(drift)
     lines += ["## Warnings", "", fenced("\n".join(verdict.warnings))] if verdict.warnings else []
     with told_if_away():
         create_markdown_artifact(

@@ -57,7 +57,8 @@ class Look:
     def __str__(self) -> str:
         if self.status not in KEPT_UNITS:
             return f"{self.module} failed at {self.subject}"
-        said = self.note if self.outcome in SOUND else self.outcome.replace("_", " ")
+        word = self.outcome.replace("_", " ")
+        said = self.note if self.outcome in SOUND and self.note else f"{word}{f' ({self.note})' if self.note else ''}"
         return f"{self.module} at {self.subject}: {said}"
 
 

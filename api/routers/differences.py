@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from api.difference_schemas import ChangeOut, ComparedScan, DifferenceOut, DiffOut, StepOut, counts_of
 from api.given import Id, canonical
+from api.kept_drifts import KeptDriftsDep
 from api.paging import Page, PagingDep
 from api.reading import ReadingDep
 from api.routing import router
 from footprint.drift import Change
 from footprint.store.changes import ChangeView, changes_of_asset
-from footprint.store.differences import drift_of, pair_of
+from footprint.store.differences import pair_of
 
 scan_differences = router("scans")
 asset_changes = router("assets")
@@ -34,18 +35,20 @@ async def read_diff(
     scan_id: Id,
     paging: PagingDep,
     reading: ReadingDep,
+    kept: KeptDriftsDep,
     against: OtherScan = None,
     change: Annotated[Change | None, Query(description="Only these.")] = None,
 ) -> Response:
     """What differs in a scan: new, back again, changed field by field, gone, or not looked at this time."""
 
     def page(session: Session) -> DiffOut:
-        drift = drift_of(session, *pair_of(session, scan_id, against))
+        scan, other = pair_of(session, scan_id, against)
+        drift = kept.of(session, scan, other)
         wanted = [each for each in drift.differences if change in (None, each.change)]
         shown = [DifferenceOut.of(each) for each in wanted[paging.offset : paging.offset + paging.limit]]
         return DiffOut(
             scan=scan_id,
-            against=ComparedScan.of(drift.against),
+            against=ComparedScan.of(other),
             counts=counts_of(drift),
             **dict(paging.of(shown, len(wanted))),
         )

@@ -43,27 +43,24 @@ class ChangeView:
     reason: str
 
 
-def record_changes(session: Session, scan_id: UUID) -> Drift | None:
-    """Write down what a scan that succeeded found changed, and open accepted findings that are back again.
+def drift_at_end(session: Session, scan_id: UUID) -> Drift | None:
+    """What a scan that has ended found changed against the last comparable one; None of one that did not succeed.
 
-    Safe to repeat. Without a comparable scan, nothing is written but what had been known to be gone and is back; then,
-    and of a scan that did not succeed, None is returned.
+    Without a comparable one, that is only what had been known to be gone and is back.
     """
     scan = scan_by_id(session, scan_id)
     if scan.status != Status.SUCCESS:
         return None
     against = comparable(session, scan)
-    if against is None:
-        after = snapshot_of(session, scan)
-        back = [Difference(Change.BACK, record) for record in returned(session, scan, after)]
-        _write_down(session, Drift(scan, scan, tuple(back), after.ids))
-        return None
-    drift = drift_of(session, scan, against)
-    _write_down(session, drift)
-    return drift
+    if against is not None:
+        return drift_of(session, scan, against)
+    after = snapshot_of(session, scan)
+    back = tuple(Difference(Change.BACK, record) for record in returned(session, scan, after))
+    return Drift(scan, None, back, after.ids)
 
 
-def _write_down(session: Session, drift: Drift) -> None:
+def write_down(session: Session, drift: Drift) -> None:
+    """Add what changed to the history, and open accepted findings that are back again. Safe to repeat."""
     scan, ids = drift.scan, drift.ids
     missing = {each.record: ids[each.record] for each in drift.differences if each.change is Change.GONE}
     known = gone_before(session, scan, missing)  # from a scan with another policy

@@ -27,10 +27,10 @@ IDS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What differs in a scan, and against which. `ids` are the rows of the things of both."""
+    """What differs in a scan, and against which, if there was one. `ids` are the rows of the things of both."""
 
     scan: Scan
-    against: Scan
+    against: Scan | None
     differences: tuple[Difference, ...]
     ids: Mapping[Record, int]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from footprint.admission import NewScan
 from footprint.drift import Change, Step
@@ -27,7 +27,7 @@ from footprint.records import (
 )
 from footprint.states import Status
 from footprint.store import Store
-from footprint.store.changes import changes_of_asset, record_changes
+from footprint.store.changes import changes_of_asset, drift_at_end, write_down
 from footprint.store.differences import Drift, drift_of, pair_of
 from footprint.store.endings import finish
 from footprint.store.scans import Begun, begin, insert_scan
@@ -78,14 +78,24 @@ def scanned(
             settle_unit(session, scan.id, scan.attempt, unit_id, settled)
     with store.write() as session:
         finish(session, scan.id, Verdict(verdict), "Completed")
-    with store.write() as session:
-        record_changes(session, scan.id)
+    note_changes(store, scan)
     return scan
+
+
+def note_changes(store: Store, scan: Begun) -> None:
+    with store.write() as session:
+        if found := drift_at_end(session, scan.id):
+            write_down(session, found)
 
 
 def drift(store: Store, scan: Begun, against: Begun | None = None) -> Drift:
     with store.read() as session:
         return drift_of(session, *pair_of(session, scan.id, against.id if against else None))
+
+
+def against_of(found: Drift) -> UUID:
+    assert found.against is not None
+    return found.against.id
 
 
 def told(store: Store, scan: Begun, against: Begun | None = None) -> list[tuple[Change, str]]:
@@ -139,7 +149,7 @@ def test_two_scans_differ_in_exactly_what_changed(store: Store) -> None:
     ]
     found = drift(store, second)
     assert told(store, second) == expected
-    assert found.against.id == first.id
+    assert against_of(found) == first.id
     assert found.differences[1].steps == (Step("version", "1.18.0", "1.22.1"),)
     assert [step.field for step in found.differences[4].steps] == ["fingerprint", "not_after"]
     written = {*expected, (Change.GONE, subject_of(CERTIFICATE))} - {(Change.GONE, "example.test TXT")}
@@ -168,8 +178,7 @@ def test_what_was_gone_and_comes_again_is_back(store: Store) -> None:
     assert told(store, third) == [(Change.BACK, subject_of(WEB))]
     assert history(store, third) == [(Change.BACK, subject_of(WEB))]
     assert told(store, third, first) == []
-    with store.write() as session:
-        record_changes(session, third.id)
+    note_changes(store, third)
     assert len(history(store, third)) == 1
     assert told(store, scanned(store, NAMED, SWEPT, KNOWN)) == []
 
@@ -221,9 +230,9 @@ def test_only_scans_that_succeeded_are_compared_unless_one_is_named(store: Store
     first = scanned(store, NAMED, SWEPT)
     failed = scanned(store, NAMED, verdict=Status.FAILURE)
     third = scanned(store, NAMED, SWEPT)
-    assert drift(store, third).against.id == first.id
-    assert drift(store, third, failed).against.id == failed.id
-    assert drift(store, failed).against.id == first.id
+    assert against_of(drift(store, third)) == first.id
+    assert against_of(drift(store, third, failed)) == failed.id
+    assert against_of(drift(store, failed)) == first.id
 
 
 def test_scans_that_are_not_to_be_compared_are_told_so(store: Store) -> None:
@@ -276,3 +285,34 @@ def test_the_history_is_read_since_a_time_and_outlives_its_scans(store: Store) -
         assert [(row.scan, row.change) for row in rows] == [(third.id, Change.BACK), (None, Change.GONE)]
         with pytest.raises(NotFound):
             changes_of_asset(session, uuid4(), None, 0, 10)
+
+
+def _estate(store: Store, version: str, ports: range) -> Begun:
+    """A scan of 100 hosts with ten services each."""
+    hosts = [Host(f"127.0.{block}.{last}") for block in range(2) for last in range(50)]
+    with store.write() as session:
+        scan = begin(session, insert_scan(session, NEW)[0].id, uuid4())
+    batches = [tuple(hosts[start : start + 50]) for start in range(0, 100, 50)]
+    for number, batch in enumerate(batches, start=1):
+        swept = [Service(host.address, port) for host in batch for port in ports]
+        known = [replace(service, name="http", product="nginx", version=version) for service in swept]
+        for place, (inputs, found) in enumerate(((batch, (*batch, *swept)), (tuple(swept), tuple(known)))):
+            unit = Unit("nmap", 2 * number + place, 0, inputs)
+            covered = tuple(Coverage(subject_of(record), Outcome.ANSWERED) for record in inputs)
+            with store.write() as session:
+                plan_unit(session, scan.id, scan.attempt, unit)
+                unit_id, _ = begin_unit(session, scan.id, scan.attempt, "nmap", unit.batch)
+                settled = Settlement(UnitStatus.DONE, records=found, coverage=covered)
+                settle_unit(session, scan.id, scan.attempt, unit_id, settled)
+    with store.write() as session:
+        finish(session, scan.id, Verdict(Status.SUCCESS), "Completed")
+    return scan
+
+
+def test_more_things_than_a_statement_takes_are_compared_and_written_down(store: Store) -> None:
+    _estate(store, "1", range(1, 11))
+    second = _estate(store, "2", range(2, 12))
+    assert len(drift(store, second).differences) == 1100
+    note_changes(store, second)
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(ChangeRow)) == 1100
