@@ -133,3 +133,20 @@ def test_an_accepted_finding_stays_marked_until_it_comes_back(client: TestClient
     back = scanned(opened, *around, PROBED)
     assert client.get(f"{url}?page_size=20").json()["results"][0]["status"] == "open"
     assert diff(client, back)["results"][0]["change"] == "back"
+
+
+def test_the_lists_of_an_asset_are_read_as_of_a_date(client: TestClient, scans: list[Begun]) -> None:
+    url = f"/api/assets/{scans[0].asset_id}"
+    ended = [client.get(f"/api/scans/{scan.id}/").json()["finished_at"] for scan in scans]
+    for noun, counts in (
+        ("domains", [1, 1, 1]),
+        ("hosts", [1, 1, 1]),
+        ("services", [1, 1, 1]),
+        ("findings", [1, 0, 1]),
+    ):
+        for at, count in zip(ended, counts, strict=True):
+            assert client.get(f"{url}/{noun}/", params={"as_of": at}).json()["count"] == count, (noun, at)
+        assert client.get(f"{url}/{noun}/", params={"as_of": "2026-01-01T00:00:00"}).status_code == 422
+    ports = [client.get(f"{url}/services/", params={"as_of": at}).json()["results"][0]["port"] for at in ended]
+    assert ports == [443, 1000, 443]
+    assert client.get(f"{url}/services/").json()["count"] == 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from footprint.admission import NewScan
 from footprint.drift import Change, Step
@@ -27,12 +28,13 @@ from footprint.records import (
 )
 from footprint.states import Status
 from footprint.store import Store
+from footprint.store.asset_views import asset_domains, asset_findings, asset_hosts, asset_services
 from footprint.store.changes import changes_of_asset, drift_at_end, write_down
 from footprint.store.differences import Drift, drift_of, pair_of
 from footprint.store.endings import finish
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.scoring import judge_finding
-from footprint.store.tables import ChangeRow, FindingRow, Scan
+from footprint.store.tables import ChangeRow, FindingRow, Scan, now
 from footprint.store.units import Settlement, Unit, begin_unit, plan_unit, settle_unit
 from footprint.verdict import UnitStatus, Verdict
 
@@ -316,3 +318,45 @@ def test_more_things_than_a_statement_takes_are_compared_and_written_down(store:
     note_changes(store, second)
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(ChangeRow)) == 1100
+
+
+def test_the_inventory_of_a_date_is_what_was_seen_by_then_and_not_known_to_be_gone(store: Store) -> None:
+    before = now()
+    first = scanned(store, NAMED, SWEPT, KNOWN, PROBED)
+    upgraded = replace(WEB, version="1.22.1")
+    quiet = (asked("nmap", HERE), asked("http_probe", DomainName(SITE)))
+    after = [now()]
+    for units in (
+        (asked("dns", DomainName(NAME), DomainName(NAME), Host("127.0.0.9", NAME)), *quiet),
+        (NAMED, SWEPT, asked("nmap", WEB, upgraded), PROBED),
+        (NAMED, SWEPT, asked("nmap", WEB, upgraded), PROBED),
+    ):
+        scanned(store, *units)
+        after.append(now())
+
+    def lists(at: datetime) -> list[object]:
+        with store.read() as session:
+            given = (session, first.asset_id, 0, 10, at)
+            names, hosts = asset_domains(*given)[0], asset_hosts(*given)[0]
+            services, findings = asset_services(*given), asset_findings(*given)[0]
+        assert services[1] == len(services[0])
+        seen = (*names, *hosts, *services[0], *findings)
+        assert all(each.first_seen <= each.last_seen <= at for each in seen)
+        versions = [service.version for service in services[0]]
+        return [len(names), [host.address for host in hosts], versions, len(findings)]
+
+    there = [1, [ADDRESS], ["1.18.0"], 1]
+    assert lists(before) == [0, [], [], 0]
+    assert lists(after[0]) == there
+    assert lists(after[1]) == [1, ["127.0.0.9"], [], 0]
+    assert lists(after[2]) == lists(after[3]) == [1, [ADDRESS], ["1.22.1"], 1]
+
+
+def test_what_was_not_looked_at_stays_in_the_inventory_of_a_date(store: Store) -> None:
+    first = scanned(store, NAMED, SWEPT, KNOWN)
+    scanned(store, NAMED, asked("nmap", HERE, outcome=Outcome.TIMED_OUT))
+    with store.read() as session:
+        assert asset_services(session, first.asset_id, 0, 10, now())[1] == 1
+        session.execute(delete(Scan))
+        (left,), _ = asset_services(session, first.asset_id, 0, 10, now())
+        assert left.version == "1.18.0"
