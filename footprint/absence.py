@@ -66,10 +66,9 @@ class Absence:
         if look is not None:
             is_gone = look.is_sound and look.outcome is Outcome.SILENT
             return Judgement(is_gone, str(look))
-        for root in (root for each in seen if each.module == "dns_brute" for root in self.before.targets(each)):
-            said = self.settled("dns_brute", root)
-            if said.is_gone:
-                return said
+        guessed = [self.unshown(each) for each in seen if each.module == "dns_brute"]
+        if guessed:
+            return _all(guessed)
         return Judgement(False, f"nobody looked {record.name} up: what had listed it did not list it again")
 
     def _host(self, record: Host, seen: Sequence[Sighted]) -> Judgement:

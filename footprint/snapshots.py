@@ -20,7 +20,7 @@ _HALF = {
     "http_probe": re.compile(r"^HTTP \d+; \d+ requests; ."),
     "tls": re.compile(r"without a client certificate not: "),
     "reverse_dns": re.compile(r"(?:^|; |, )\d+ times "),
-    "dns_brute": re.compile(r"(?:^|; )\d+ were not answered"),
+    "dns_brute": re.compile(r"(?:^|; )\d+ (?:were not answered|that are excluded were not asked)"),
 }
 """How modules say, in the note of a target that answered, that not everything of it was answered."""
 _OPEN_TYPES = re.compile(r"^([A-Z]+(?:, [A-Z]+)*): [^ ]")
