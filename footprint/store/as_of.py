@@ -16,8 +16,9 @@ from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from footprint.drift import Change
+from footprint.store.change_tables import ChangeRow
 from footprint.store.packing import unpack
-from footprint.store.tables import ChangeRow, ModuleRun, Scan, Sighting
+from footprint.store.tables import ModuleRun, Scan, Sighting
 from footprint.store.views import DomainView, FindingView, HostView, Row, ServiceView
 
 View = TypeVar("View", DomainView, HostView, ServiceView, FindingView)

@@ -19,10 +19,11 @@ from footprint.drift import Change, Difference, Step, described
 from footprint.records import Finding
 from footprint.states import Status
 from footprint.store.asset_views import asset_by_id
+from footprint.store.change_tables import ChangeRow
 from footprint.store.differences import Drift, comparable, drift_of, gone_before, returned
 from footprint.store.scoring import ACCEPTED, OPEN
 from footprint.store.snapshots import snapshot_of
-from footprint.store.tables import ChangeRow, FindingRow, Scan
+from footprint.store.tables import FindingRow, Scan
 from footprint.store.upsert import ROWS_AT_ONCE, upsert
 from footprint.store.views import count_of, scan_by_id
 

@@ -16,8 +16,9 @@ from footprint.errors import Conflict, NotFound
 from footprint.records import DomainName, Record
 from footprint.snapshots import Sighted
 from footprint.states import Status
+from footprint.store.change_tables import ChangeRow
 from footprint.store.snapshots import Loaded, seen, sightings_in, snapshot_of
-from footprint.store.tables import ChangeRow, ModuleRun, Scan, Sighting, now
+from footprint.store.tables import ModuleRun, Scan, Sighting, now
 from footprint.store.views import scan_by_id
 
 CANDIDATES = 500

@@ -29,12 +29,13 @@ from footprint.records import (
 from footprint.states import Status
 from footprint.store import Store
 from footprint.store.asset_views import asset_domains, asset_findings, asset_hosts, asset_services
+from footprint.store.change_tables import ChangeRow
 from footprint.store.changes import changes_of_asset, drift_at_end, write_down
 from footprint.store.differences import Drift, drift_of, pair_of
 from footprint.store.endings import finish
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.scoring import judge_finding
-from footprint.store.tables import ChangeRow, FindingRow, Scan, now
+from footprint.store.tables import FindingRow, Scan, now
 from footprint.store.units import Settlement, Unit, begin_unit, plan_unit, settle_unit
 from footprint.verdict import UnitStatus, Verdict
 
