@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import pages, problems
 from api.access import Keys
 from api.asking import Desk
+from api.diagnosis import Diagnosis
 from api.follower import Follower
 from api.guard import SizeGuard
 from api.kept_drifts import KeptDrifts
@@ -18,12 +19,14 @@ from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.details import asset_details, scan_details
+from api.routers.diagnosis import diagnosis
 from api.routers.differences import asset_changes, scan_differences
 from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
 from api.routers.scans import scans
+from api.routers.scoping import asset_scopes, scan_scopes
 from footprint.settings import Settings
 from footprint.store import open_store
 
@@ -47,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 app.state.settings, app.state.store, app.state.desk = chosen, store, Desk(chosen, store, prefect)
                 app.state.kept_drifts = KeptDrifts()
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
+                app.state.diagnosis = Diagnosis(chosen, store, prefect, follower)
                 following = asyncio.create_task(follower.run())
                 yield
                 following.cancel()
@@ -61,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    nouns = (scans, scan_details, scan_differences, assets, asset_details, asset_changes)
-    for router in (*nouns, policies, modules, extensions, health):
+    nouns = (scans, scan_details, scan_scopes, scan_differences, assets, asset_details, asset_scopes, asset_changes)
+    for router in (*nouns, diagnosis, policies, modules, extensions, health):
         app.include_router(router)
     return app

@@ -23,6 +23,9 @@ SWEEP_ADDRESSES = 64
 """A network is looked at in pieces of this many addresses, so that results and progress come early."""
 
 
+TOO_FAR = "further from the target than the policy's depth"
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How far a scan goes: discoveries away from its target, and records in all."""
@@ -127,6 +130,11 @@ class Frontier:
         if any(tool.intake_of(record) and (tool.name, record) not in self._given for tool in self._tools):
             self._far.add(record)
         return False
+
+    def kept_out(self) -> dict[str, str]:
+        """All that was kept out of further work, by subject, with the rule; those over the limit are only counted."""
+        far = {subject_of(record): TOO_FAR for record in self._far}
+        return far | self.left_out
 
     @property
     def too_deep(self) -> int:

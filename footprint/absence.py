@@ -106,6 +106,8 @@ class Absence:
         return Judgement(is_gone, f"{name} does not lead there any more" if is_gone else f"{name} leads there")
 
     def _unswept(self, module: str, address: str) -> Judgement:
+        if self.after.is_left_out(address):
+            return Judgement(False, f"{address} was left out of this scan")
         look = self.after.sweep(module, address)
         if look is not None and module == "zmap" and not self._same_ports(module):
             return Judgement(False, "zmap swept other ports")
@@ -113,6 +115,8 @@ class Absence:
 
     def _service(self, record: Service, seen: Sequence[Sighted]) -> Judgement:
         """One sweep that was through shows it, unless another that had seen it was not through."""
+        if self.after.is_left_out(record.address):
+            return Judgement(False, f"{record.address} was left out of this scan")
         modules = {each.module for each in seen}
         sweeps: list[tuple[Look | None, Callable[[], str]]] = []
         if "nmap" in modules or "zmap" not in modules:

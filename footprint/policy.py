@@ -89,6 +89,9 @@ _JUDGING: dict[str, dict[str, Any]] = {
     "service_checks": {},
 }
 """They ask each service a little, and say what is wrong with it."""
+_PORTS: dict[str, dict[str, Any]] = {"nmap_discovery": {}, "nmap": {}}
+_AFTERWARDS: dict[str, dict[str, Any]] = {"cve_match": {}, "extension": {}}
+"""They send nothing: they judge what the others found."""
 
 PRESETS: dict[str, ScanPolicy] = {
     policy.name: policy
@@ -96,22 +99,14 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="passive",
             description="Sends nothing to the target: asks the configured name servers and public services only.",
-            modules={"dns": {}, **_OUTSIDE},
+            modules={"dns": {}, "reverse_dns": {}, **_OUTSIDE},
             intensity=1,
             required=("dns",),
         ),
         ScanPolicy(
             name="quick",
             description="A first look within minutes: names, the 100 most frequent TCP ports, what is wrong there.",
-            modules={
-                "dns": {},
-                "ct": {},
-                "nmap_discovery": {},
-                "nmap": {},
-                **_JUDGING,
-                "cve_match": {},
-                "extension": {},
-            },
+            modules={"dns": {}, "reverse_dns": {}, "ct": {}, **_PORTS, **_JUDGING, **_AFTERWARDS},
             intensity=4,
             ports="top:100",
             scan_timeout=3600,
@@ -122,14 +117,15 @@ PRESETS: dict[str, ScanPolicy] = {
             description="Everything a careful engineer would look at: names, every TCP port, versions, weaknesses.",
             modules={
                 "dns": {},
+                "reverse_dns": {},
                 **_OUTSIDE,
                 "dns_brute": {},
                 "zone_transfer": {},
-                "nmap_discovery": {},
-                "nmap": {},
+                "zmap": {"ports": "top:20"},
+                **_PORTS,
+                "nmap_udp": {},
                 **_JUDGING,
-                "cve_match": {},
-                "extension": {},
+                **_AFTERWARDS,
             },
             ports="all",
             depth=12,
@@ -140,6 +136,7 @@ PRESETS: dict[str, ScanPolicy] = {
             description="One unit at a time, slowly, few ports: for networks that watch, and for fragile ones.",
             modules={
                 "dns": {},
+                "reverse_dns": {},
                 "ct": {},
                 "nmap_discovery": {},
                 "nmap": {"version_intensity": 2},
@@ -156,7 +153,7 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="network_sweep",
             description="Which addresses of a network are alive, and what the most telling ports say.",
-            modules={"dns": {}, "nmap_discovery": {}, "nmap": {}, **_JUDGING, "cve_match": {}, "extension": {}},
+            modules={"dns": {}, "reverse_dns": {}, "zmap": {}, **_PORTS, **_JUDGING, **_AFTERWARDS},
             intensity=4,
             ports="21,22,23,25,53,80,110,143,443,445,587,993,995,3306,3389,5432,5900,6379,8000,8080,8443",
             required=("nmap",),

@@ -80,6 +80,8 @@ class Snapshot:
     looks: Sequence[Look] = ()
     own_ports: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """Ports that were left out because the platform itself listens there, by address."""
+    left_out: frozenset[str] = frozenset()
+    """What was kept out of the scan by its scope: also addresses and networks inside of one that was swept."""
 
     @cached_property
     def _by_target(self) -> Mapping[tuple[str, str], Look]:
@@ -118,6 +120,14 @@ class Snapshot:
     def has(self, record: Record) -> bool:
         """True of what was seen, and is there."""
         return record in self.things and not self.is_void(record)
+
+    @cached_property
+    def _holes(self) -> Sequence[IPv4Network | IPv6Network]:
+        return [network for subject in self.left_out if (network := network_of(subject))]
+
+    def is_left_out(self, address: str) -> bool:
+        """True of an address that sweeps of networks left out."""
+        return address in self.left_out or any(ip_address(address) in network for network in self._holes)
 
     def look(self, module: str, subject: str) -> Look | None:
         """What a module says of a target, or None where it was not given it."""

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
-from tasks import nmap
-from tasks.nmap import INTENSITY, TARGETS
 from tasks.nmap_answers import report_of
+from tasks.nmap_call import NMAP, TARGETS
+from tasks.nmap_options import INTENSITY
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -124,7 +124,7 @@ TOOL = Tool(
     produces=(Host,),
     options=NmapDiscoveryOptions,
     configure=configure,
-    binary=nmap.TOOL.binary,
+    binary=NMAP,
     command=command,
     parse=parse,
     progress=progress,

@@ -1,4 +1,4 @@
-"""A scan as it is compared: what it saw and looked at, read from its sightings and its coverage in two queries."""
+"""A scan as it is compared: what it saw and looked at, read from its sightings and its coverage in three queries."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from footprint.policy import ScanPolicy
 from footprint.records import Outcome, Record
 from footprint.snapshots import Look, Sighted, Snapshot
+from footprint.store.asset_tables import LeftOutRow
 from footprint.store.packing import unpack
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting
 from footprint.verdict import UnitStatus
@@ -38,7 +39,9 @@ def snapshot_of(session: Session, scan: Scan) -> Loaded:
             things.setdefault(sighted.record, []).append(sighted)
             ids[sighted.record] = row.entity_id
     looks, own_ports = _looks_of(session, scan)
-    return Loaded(Snapshot(ScanPolicy.model_validate(scan.policy), things, looks, own_ports), ids)
+    left_out = frozenset(session.scalars(select(LeftOutRow.subject).where(LeftOutRow.scan_id == scan.id)))
+    policy = ScanPolicy.model_validate(scan.policy)
+    return Loaded(Snapshot(policy, things, looks, own_ports, left_out), ids)
 
 
 def seen() -> Select[Any]:

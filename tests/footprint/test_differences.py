@@ -20,6 +20,7 @@ from footprint.records import (
     DomainName,
     Finding,
     Host,
+    Network,
     Outcome,
     Record,
     Service,
@@ -33,6 +34,7 @@ from footprint.store.change_tables import ChangeRow
 from footprint.store.changes import changes_of_asset, drift_at_end, write_down
 from footprint.store.differences import Drift, drift_of, pair_of
 from footprint.store.endings import finish
+from footprint.store.left_out import keep_left_out
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.scoring import judge_finding
 from footprint.store.tables import FindingRow, Scan, now
@@ -271,6 +273,17 @@ def test_ports_that_the_platform_took_are_not_gone(store: Store) -> None:
     scanned(store, NAMED, asked("nmap", HERE, HERE, own), new=new)
     second = scanned(store, NAMED, asked("nmap", HERE, HERE), new=new)
     assert told(store, second) == [(Change.NOT_LOOKED_AT, subject_of(own))]
+
+
+def test_what_was_excluded_inside_of_a_swept_network_is_not_gone(store: Store) -> None:
+    policy = POLICY.model_copy(update={"modules": {"nmap_discovery": {}, "nmap": {}}})
+    new, network = replace(NEW, policy=policy, target=Network("127.0.0.0/28")), Network("127.0.0.0/28")
+    hosts = Host(ADDRESS), Host("127.0.0.6")
+    scanned(store, asked("nmap_discovery", network, *hosts), new=new)
+    second = scanned(store, asked("nmap_discovery", network), new=new)
+    with store.write() as session:
+        keep_left_out(session, second.id, {ADDRESS: "excluded"})
+    assert told(store, second) == [(Change.GONE, "127.0.0.6"), (Change.NOT_LOOKED_AT, ADDRESS)]
 
 
 def test_the_history_is_read_since_a_time_and_outlives_its_scans(store: Store) -> None:

@@ -185,6 +185,15 @@ def test_a_sweep_with_another_plan_shows_nothing(change: dict[str, str]) -> None
         assert told(compare(before, scan(unit("zmap", NETWORK), policy=policy))) == [(Change.NOT_LOOKED_AT, record)]
 
 
+@pytest.mark.parametrize("hole", [ADDRESS, "127.0.0.4/30"])
+def test_what_is_excluded_by_now_inside_of_a_swept_network_is_not_gone(hole: str) -> None:
+    for module in ("nmap_discovery", "zmap"):
+        for record in (Host(ADDRESS), SERVICE):
+            before = scan(unit(module, NETWORK, record))
+            after = replace(scan(unit(module, NETWORK)), left_out=frozenset({hole, NAME}))
+            assert told(compare(before, after)) == [(Change.NOT_LOOKED_AT, record)]
+
+
 def test_a_port_that_the_platform_took_itself_is_not_gone() -> None:
     before = scan(unit("nmap", ADDRESS, SERVICE))
     after = replace(scan(unit("nmap", ADDRESS)), own_ports={ADDRESS: frozenset({443})})
