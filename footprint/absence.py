@@ -9,7 +9,8 @@ nothing. What that means, by kind:
   that it was found in was swept again. The scan's own target, or what only nmap told of: where nmap asked it again.
 - a service is gone where its host's ports were swept, that port among them; a sweep of other ports shows nothing, and
   nor does `top:N` of what a list or `all` had found. A sweep of networks counts like nmap's where both asked for the
-  same ports. It goes with its host where that one was probed, and did not answer.
+  same ports. It goes with its host where that one was probed, and did not answer. A UDP port that is silent may be
+  open: a service there goes with its host only.
 - a DNS record, a technology, a certificate, a web page, a finding is gone where each module that saw it looked again
   at each target that can have shown it, with the same options; or where what it is about is gone itself.
 
@@ -18,7 +19,7 @@ nothing. What that means, by kind:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from footprint.records import DnsRecord, DomainName, Finding, Host, Outcome, Record, Service, subject_of
@@ -117,31 +118,31 @@ class Absence:
         """One sweep that was through shows it, unless another that had seen it was not through."""
         if self.after.is_left_out(record.address):
             return Judgement(False, f"{record.address} was left out of this scan")
-        modules = {each.module for each in seen}
-        sweeps: list[tuple[Look | None, Callable[[], str]]] = []
-        if "nmap" in modules or "zmap" not in modules:
-            look = self.after.look("nmap", record.address)
-            sweeps.append((look, lambda: self._other_ports(record, seen)))
-        if "zmap" in modules:
-            look = self.after.sweep("zmap", record.address)
-            sweeps.append((look, lambda: "" if self._same_ports("zmap") else "zmap swept other ports"))
-        asked = [(look, lacks) for look, lacks in sweeps if look is not None]
-        for look, _ in asked:
-            if not look.is_sound:
-                return Judgement(False, str(look))
-        lacking = [lacks() for _, lacks in asked]
-        if proof := next((look for (look, _), lack in zip(asked, lacking, strict=True) if not lack), None):
+        asked = self._sweeps(record, seen)
+        if unsound := next((look for look, _ in asked if not look.is_sound), None):
+            return Judgement(False, str(unsound))
+        if proof := next((look for look, lack in asked if not lack), None):
             return Judgement(True, str(proof))
-        if lacking:
-            return Judgement(False, lacking[0])
+        if asked:
+            return Judgement(False, asked[0][1])
         if record.address in self._unanswered:
             return Judgement(True, f"its host {record.address} is gone")
         return Judgement(False, f"nobody swept the ports of {record.address}")
 
+    def _sweeps(self, record: Service, seen: Sequence[Sighted]) -> list[tuple[Look, str]]:
+        """The sweeps of the later scan that can have shown a service, each with why it cannot have, or nothing."""
+        modules = {each.module for each in seen}
+        sweeps = []
+        if ("nmap" in modules or "zmap" not in modules) and (look := self.after.look("nmap", record.address)):
+            sweeps.append((look, self._other_ports(record, seen)))
+        if "zmap" in modules and (look := self.after.sweep("zmap", record.address)):
+            sweeps.append((look, "" if self._same_ports("zmap") else "zmap swept other ports"))
+        return sweeps
+
     def _other_ports(self, record: Service, seen: Sequence[Sighted]) -> str:
         """Why a sweep by nmap did not ask for this port, or nothing."""
         if record.protocol != "tcp":
-            return "only TCP ports were swept"
+            return "a UDP port that is silent may be open"
         if record.port in self.after.own_ports.get(record.address, ()):
             return f"port {record.port} was left out: the platform listens there itself"
         now, then = _ports(self.after, "nmap"), _ports(self.before, "nmap")

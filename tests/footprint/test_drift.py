@@ -185,6 +185,14 @@ def test_a_sweep_with_another_plan_shows_nothing(change: dict[str, str]) -> None
         assert told(compare(before, scan(unit("zmap", NETWORK), policy=policy))) == [(Change.NOT_LOOKED_AT, record)]
 
 
+def test_a_udp_service_that_is_silent_is_not_gone_but_goes_with_its_host() -> None:
+    snmp = Service(ADDRESS, 161, "udp")
+    seen = unit("nmap_discovery", NETWORK, Host(ADDRESS)), unit("nmap_udp", ADDRESS, snmp)
+    alive = scan(seen[0], unit("nmap_udp", ADDRESS), unit("nmap", ADDRESS))
+    assert told(compare(scan(*seen), alive)) == [(Change.NOT_LOOKED_AT, snmp)]
+    assert {each.change for each in compare(scan(*seen), scan(unit("nmap_discovery", NETWORK)))} == {Change.GONE}
+
+
 @pytest.mark.parametrize("hole", [ADDRESS, "127.0.0.4/30"])
 def test_what_is_excluded_by_now_inside_of_a_swept_network_is_not_gone(hole: str) -> None:
     for module in ("nmap_discovery", "zmap"):
