@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier, seeds
+from flows.gate import Gate
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
@@ -28,6 +29,7 @@ from footprint.records import Record
 from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
+from footprint.store.ledger import release
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
@@ -71,6 +73,7 @@ class Conductor:
         tools = [tool_named(name) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
+        self._gate = Gate(scan, self._here)
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -117,11 +120,12 @@ class Conductor:
                 self._stopped.set()
 
     def _spawn(self) -> bool:
-        """Submit units while there is room for them; True while any is waiting."""
+        """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
+        self._gate.look()
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take()
+            unit = self._frontier.take(self._gate.admit, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
-                return False
+                break
             self._submit(unit)
         return bool(self._frontier.waiting()) and not self._cut_short
 
@@ -143,12 +147,13 @@ class Conductor:
             ended = []
         for future in ended:
             unit_id, unit = self._running.pop(future)
-            found = self._here.store.keep(partial(self._take, unit_id=unit_id))
+            found = self._here.store.keep(partial(self._take, unit_id=unit_id, unit=unit))
             self._frontier.offer(found, unit.depth + 1)
         self._publish()
 
-    def _take(self, session: Session, unit_id: int) -> list[Record]:
+    def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
+        release(session, self._scan.id, unit.module, unit.batch)
         lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
         return records_of(session, unit_id)
 
@@ -156,7 +161,7 @@ class Conductor:
         """Renew the lease and the digest; a store that is away for a while is waited for, the units go on."""
         try:
             with self._here.store.write() as session:
-                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)
                 keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
         except StoreUnavailable as away:
             get_run_logger().warning("%s", away)

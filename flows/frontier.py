@@ -8,12 +8,13 @@ then and the module takes.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from itertools import islice
 from math import ceil
 
+from footprint.budget import destinations
 from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
 from footprint.scope import Decision, Scope
 from footprint.store.units import Finished, Unit
@@ -43,6 +44,17 @@ class _Lane:
     @property
     def units(self) -> int:
         return ceil(len(self.waiting) / self.intake.batch)
+
+    def choices(self) -> Iterator[list[Hashable]]:
+        """Keys for a unit: the oldest; and where those may not go, the oldest of each destination by itself."""
+        yield list(islice(self.waiting, self.intake.batch))
+        by_place: dict[tuple[str, ...], list[Hashable]] = {}
+        for key, records in self.waiting.items():
+            chosen = by_place.setdefault(destinations(records), [])
+            if len(chosen) < self.intake.batch:
+                chosen.append(key)
+        if len(by_place) > 1:
+            yield from by_place.values()
 
 
 class Frontier:
@@ -143,19 +155,32 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self) -> Unit | None:
-        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first."""
+    def take(self, admit: Callable[[Unit], bool] = lambda unit: True, *, in_order: bool = False) -> Unit | None:
+        """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
+
+        One that `admit` does not let pass stays, and others pass it by, unless they are to go `in_order`.
+        """
+        for lane, chosen in self._choices():
+            unit = self._unit(lane, chosen)
+            if admit(unit):
+                self._batches[unit.module] = unit.batch
+                for key in chosen:
+                    del lane.waiting[key]
+                return unit
+            if in_order:
+                return None
+        return None
+
+    def _choices(self) -> Iterator[tuple[_Lane, list[Hashable]]]:
         for tool in self._tools:
             for lane in self._lanes.values():
                 if lane.tool is tool and lane.waiting:
-                    return self._unit(lane)
-        return None
+                    for chosen in lane.choices():
+                        yield lane, chosen
 
-    def _unit(self, lane: _Lane) -> Unit:
-        chosen = list(islice(lane.waiting, lane.intake.batch))
-        records = tuple(record for key in chosen for record in lane.waiting.pop(key))
-        self._batches[lane.tool.name] += 1
-        return Unit(lane.tool.name, self._batches[lane.tool.name], lane.depth, records)
+    def _unit(self, lane: _Lane, chosen: Sequence[Hashable]) -> Unit:
+        records = tuple(record for key in chosen for record in lane.waiting[key])
+        return Unit(lane.tool.name, self._batches[lane.tool.name] + 1, lane.depth, records)
 
     def waiting(self) -> dict[str, int]:
         """How many units are waiting, by module."""

@@ -58,5 +58,5 @@ def scope_of(settings: Settings, target: DomainName | Host | Network, policy: Sc
         target,
         allow=settings.scope_allow,
         exclude=settings.scope_exclude,
-        max_addresses=policy.max_addresses,
+        max_addresses=min(policy.max_addresses, settings.max_addresses),
     )

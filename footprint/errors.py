@@ -22,6 +22,7 @@ PulsarError
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
     ├── ToolKilled          a signal ended it that was not ours
+    ├── TooHeavy            it cannot go as slowly as its destination's budget asks
     ├── TargetUnreachable   the target refused, or said nothing at all
     ├── OutputTooLarge
     ├── OutputTruncated     it ends in the middle
@@ -144,6 +145,10 @@ class ToolCrashed(UnitError):
 
 class ToolKilled(UnitError):
     code = "tool_killed"
+
+
+class TooHeavy(UnitError):
+    code = "too_heavy"
 
 
 class TargetUnreachable(UnitError):

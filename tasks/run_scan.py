@@ -14,7 +14,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from footprint.admission import scope_of
+from footprint.budget import Share
 from footprint.errors import StoreUnavailable
+from footprint.store.ledger import share_of
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -34,9 +36,10 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     here = installation()
     begin = partial(begin_unit, scan_id=scan.id, attempt=scan.attempt, module=module, batch=batch)
     unit_id, unit = here.store.keep(begin)
+    share = here.store.keep(partial(share_of, scan_id=scan.id, module=module, batch=batch))
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
-    settled = carry_out(unit, _circumstances(here, scan, unit_id))
+    settled = carry_out(unit, _circumstances(here, scan, unit_id, share))
     settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
     kept = here.store.keep(settle)
     _tell(log, unit, settled, kept)
@@ -45,7 +48,7 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     return Completed(message=f"{settled.status}, {kept} records")
 
 
-def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstances:
+def _circumstances(here: Installation, scan: Begun, unit_id: int, share: Share | None) -> Circumstances:
     return Circumstances(
         scan_id=scan.id,
         policy=scan.policy,
@@ -55,6 +58,7 @@ def _circumstances(here: Installation, scan: Begun, unit_id: int) -> Circumstanc
         work_dir=here.settings.work_dir / str(scan.id),
         stopped=stop_flag(scan.id),
         report=_reporter(here, unit_id),
+        share=share,
     )
 
 

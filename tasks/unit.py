@@ -13,12 +13,14 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
+from footprint.budget import Share, allowance_of
 from footprint.errors import (
     InstallationError,
     OutputNotUnderstood,
     OutputTooLarge,
     PulsarError,
     ScanStopped,
+    TooHeavy,
     ToolCrashed,
     ToolKilled,
     ToolTimedOut,
@@ -33,6 +35,7 @@ from footprint.text import clean
 from footprint.verdict import UnitStatus
 from tasks.catalogue import tool_named
 from tasks.inspection import powers, untried_version, version_of
+from tasks.pacing import paced
 from tasks.runner import Limits, containment, run
 from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Tool
 
@@ -51,6 +54,8 @@ class Circumstances:
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
+    share: Share | None = None
+    """What the unit was given of its destinations; without it, it may have all that the policy allows."""
 
 
 @dataclass(slots=True)
@@ -113,8 +118,8 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
             return account.settle(UnitStatus.SKIPPED, unit.records)
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
-    except InstallationError as lacking:
-        return account.settle(UnitStatus.SKIPPED, unit.records, lacking)
+    except (InstallationError, TooHeavy) as why:
+        return account.settle(UnitStatus.SKIPPED, unit.records, why)
     except PulsarError as error:
         return account.settle(_status(account, error), unit.records, error)
     except Exception as crash:
@@ -167,15 +172,21 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
     )
-    account.take(tool.probe(batch, _options(tool, under), asking))
+    account.take(tool.probe(batch, _options(tool, batch, under), asking))
     if under.stopped.is_set():
         return ScanStopped(f"{tool.name}: the scan was stopped")
     return None
 
 
-def _options(tool: Tool, under: Circumstances) -> Any:
+def options_of(tool: Tool, policy: ScanPolicy, settings: Settings) -> Any:
     """What the policy says of this module, completed with what its intensity means."""
-    return tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.settings.own_ports))
+    return tool.configure(policy.modules.get(tool.name, {}), pace_of(policy, settings.own_ports))
+
+
+def _options(tool: Tool, batch: Batch, under: Circumstances) -> Any:
+    """The options, held to what the unit was given of its destinations. Raises `TooHeavy`."""
+    options = options_of(tool, under.policy, under.settings)
+    return paced(tool, batch, options, allowance_of(under.policy, under.settings), under.share)
 
 
 def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
@@ -187,7 +198,7 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     account.version = version_of(tool.binary, under.work_dir)
     account.containment = containment()
     lesser = [untried_version(tool.binary, account.version)]
-    options = _options(tool, under)
+    options = _options(tool, batch, under)
     if tool.installed:
         options = tool.installed(options, under.settings, account.version)
     if tool.degrade:

@@ -15,6 +15,7 @@ from footprint.errors import Conflict, NotFound, ScanStopped
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
+from footprint.store.ledger import release_all
 from footprint.store.packing import record_of
 from footprint.store.tables import Asset, AssetRoot, ModuleRun, Scan, now
 from footprint.store.upsert import upsert
@@ -126,6 +127,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.attempt += 1
     scan.started_at = scan.started_at or now()
     scan.lease_until = now() + LEASE
+    release_all(session, scan.id)
     if scan.attempt > 1:
         # What an earlier attempt left unfinished is begun anew; what it finished stays.
         unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_((UNIT_LOST, ScanStopped.code))
