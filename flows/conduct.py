@@ -123,7 +123,7 @@ class Conductor:
         """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
         self._gate.look()
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take(self._gate.admit, in_order=self._scan.policy.concurrency == 1)
+            unit = self._frontier.take(self._gate, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
                 break
             self._submit(unit)

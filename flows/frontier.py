@@ -8,11 +8,12 @@ then and the module takes.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import islice
 from math import ceil
+from typing import Protocol
 
 from footprint.budget import destinations
 from footprint.records import DomainName, Endpoint, Finding, Host, Network, Record, Service, subject_of
@@ -32,6 +33,16 @@ class Bounds:
     records: int
 
 
+class Door(Protocol):
+    """Decides which units may begin now."""
+
+    def is_bearable(self, unit: Unit) -> bool:
+        """False where it will never pass, being too heavy: fewer records may."""
+
+    def admit(self, unit: Unit) -> bool:
+        """True where it may begin now."""
+
+
 @dataclass(slots=True)
 class _Lane:
     """Records of one module that may share a unit, by key, in the order they came."""
@@ -44,6 +55,14 @@ class _Lane:
     @property
     def units(self) -> int:
         return ceil(len(self.waiting) / self.intake.batch)
+
+    def remove(self, records: Iterable[Record]) -> None:
+        """Take out what goes into a unit."""
+        for record in records:
+            key = self.intake.key(record)
+            self.waiting[key].remove(record)
+            if not self.waiting[key]:
+                del self.waiting[key]
 
     def choices(self) -> Iterator[list[Hashable]]:
         """Keys for a unit: the oldest; and where those may not go, the oldest of each destination by itself."""
@@ -155,17 +174,18 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self, admit: Callable[[Unit], bool] = lambda unit: True, *, in_order: bool = False) -> Unit | None:
+    def take(self, door: Door | None = None, *, in_order: bool = False) -> Unit | None:
         """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
 
-        One that `admit` does not let pass stays, and others pass it by, unless they are to go `in_order`.
+        One that the `door` does not let pass stays, and others pass it by, unless they are to go `in_order`.
         """
         for lane, chosen in self._choices():
             unit = self._unit(lane, chosen)
-            if admit(unit):
+            if door:
+                unit = _bearable(unit, lane.intake, door)
+            if door is None or door.admit(unit):
                 self._batches[unit.module] = unit.batch
-                for key in chosen:
-                    del lane.waiting[key]
+                lane.remove(unit.records)
                 return unit
             if in_order:
                 return None
@@ -188,6 +208,16 @@ class Frontier:
         for lane in self._lanes.values():
             waiting[lane.tool.name] += lane.units
         return {name: units for name, units in waiting.items() if units}
+
+
+def _bearable(unit: Unit, intake: Intake, door: Door) -> Unit:
+    """As much of a unit as may ever pass: fewer keys first, and at last fewer records of one."""
+    while len(unit.records) > 1 and not door.is_bearable(unit):
+        keys = list(dict.fromkeys(intake.key(record) for record in unit.records))
+        kept = set(keys[: max(1, len(keys) // 2)])
+        most = len(unit.records) if len(keys) > 1 else len(unit.records) // 2
+        unit = replace(unit, records=tuple(one for one in unit.records if intake.key(one) in kept)[:most])
+    return unit
 
 
 def _endpoint(service: Service, name: str | None) -> Endpoint:

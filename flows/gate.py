@@ -60,19 +60,25 @@ class Gate:
         ]
         return True
 
+    def is_bearable(self, unit: Unit) -> bool:
+        """False where the unit is heavier than its destinations may ever be sent."""
+        load = self._load(unit)
+        return load is None or not too_heavy(unit.module, load, self._allowance)
+
     def _request(self, unit: Unit) -> Request:
         load = self._load(unit)
-        networks = destinations(unit.records) if load else ()
+        # What is too heavy is refused, aloud, by what carries it out.
+        is_sent = load is not None and not too_heavy(unit.module, load, self._allowance)
+        networks = destinations(unit.records) if is_sent else ()
         places = self._here.settings.tool_limits.get(unit.module)
         return Request(unit.module, networks, load or NOTHING, self._allowance, places)
 
     def _load(self, unit: Unit) -> Load | None:
-        """What the unit would send; None where it sends nothing, or will be refused, by what carries it out."""
+        """What the unit would send one destination; None where that is nothing."""
         tool, policy = tool_named(unit.module), self._scan.policy
         try:
             if unit.module not in self._options:
                 self._options[unit.module] = options_of(tool, policy, self._here.settings)
         except ValidationError:
             return None
-        load = load_of(tool, unit.records, self._options[unit.module])
-        return None if load is None or too_heavy(tool, load, self._allowance) else load
+        return load_of(tool, unit.records, self._options[unit.module])

@@ -69,6 +69,11 @@ class Load:
         return Allowance(self.least, self.fewest)
 
 
+def paced_load(packets: float, rate: float) -> Load:
+    """The load of a tool that sends so many packets in all, at a rate of its own that it can be held to."""
+    return Load(min(packets, rate), 1.0, is_sweep=packets > rate)
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What a unit may send each of its destinations: packets a second, and connections at once."""

@@ -19,11 +19,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from footprint.budget import INTENSITIES, Load
 from footprint.errors import InvalidTarget, OutputNotUnderstood
 from footprint.policy import PortRange
 from footprint.records import Host, Network, Record, Service
 from footprint.text import clean
 from tasks.nmap_answers import parse
+from tasks.nmap_load import at_rate, load_of_question
 from tasks.nmap_xml import read
 from tasks.tool import Batch, Binary, Command, Degradation, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -48,13 +50,11 @@ class Gait(NamedTuple):
 
 
 # Templates 0 to 2 wait minutes or send one packet at a time, and no unit would end: the rate is what is gentle.
-INTENSITY = (
-    Gait(3, 5, 2, 0),
-    Gait(3, 20, 2, 2),
-    Gait(3, 300, 2, 5),
-    Gait(4, 4_000, 2, 7),
-    Gait(4, 10_000, 1, 7),
-    Gait(5, 50_000, 1, 9),
+INTENSITY = tuple(
+    Gait(timing, int(INTENSITIES[number].packets), max_retries, version_intensity)
+    for number, (timing, max_retries, version_intensity) in enumerate(
+        ((3, 2, 0), (3, 2, 2), (3, 2, 5), (4, 2, 7), (4, 1, 7), (5, 1, 9))
+    )
 )
 
 
@@ -68,6 +68,9 @@ class NmapOptions(BaseModel):
     )
     timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
     max_rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
+    min_rate: int = Field(
+        default=1, ge=1, le=100_000, description="Packets a second at least; half of max_rate where that is more."
+    )
     max_retries: int = Field(default=2, ge=0, le=10, description="How often a port that is silent is asked again.")
     host_timeout: int = Field(
         default=3060,
@@ -176,7 +179,7 @@ def _rates(options: NmapOptions, least: int, is_local: bool) -> tuple[str, ...]:
     """
     if is_local:
         return ()
-    return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(1, least))))
+    return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(options.min_rate, least))))
 
 
 class March(NamedTuple):
@@ -203,6 +206,11 @@ def _march(hosts: int, ports: int, options: NmapOptions) -> March:
     host_timeout = max(1, int(min(options.host_timeout, max(share, needed))))
     least = ceil(group * tries * ports / (MARGIN * host_timeout))
     return March(group, host_timeout, max(least, options.max_rate // 2))
+
+
+def load(batch: Batch, options: NmapOptions) -> Load:
+    """What a unit sends one destination; an option below what the intensity means wants less."""
+    return load_of_question(batch, _port_count(options.ports), options.max_rate)
 
 
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:
@@ -273,5 +281,7 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     exclude_flag="--excludefile",
 )

@@ -39,7 +39,8 @@ def _held(options: Any, share: Share) -> Any:
     if hasattr(options, "max_rate"):
         update["max_rate"] = max(1, min(options.max_rate, int(share.packets)))
     elif hasattr(options, "rate"):
-        update["rate"] = min(options.rate, type(options.rate)(share.packets / PACKETS_A_REQUEST))
+        rate = share.packets / PACKETS_A_REQUEST
+        update["rate"] = min(options.rate, rate if isinstance(options.rate, float) else max(1, int(rate)))
         if hasattr(options, "parallel"):
             update["parallel"] = max(1, min(options.parallel, share.connections))
     return options.model_copy(update=update)
@@ -53,22 +54,21 @@ def paced(tool: Tool, batch: Batch, options: Any, allowance: Allowance, share: S
     load = load_of(tool, batch, options)
     if load is None:
         return options
-    if why := too_heavy(tool, load, allowance):
+    if why := too_heavy(tool.name, load, allowance):
         raise TooHeavy(why, hint="raise the policy's intensity, budget or connections, or leave the module out")
     given = share or alone(load, allowance)
     return tool.at_rate(options, given) if tool.at_rate else options if tool.load else _held(options, given)
 
 
-def too_heavy(tool: Tool, load: Load, allowance: Allowance) -> str:
+def too_heavy(module: str, load: Load, allowance: Allowance) -> str:
     """Why a destination can never bear this load; empty where it can."""
     if load.least > allowance.packets:
         return (
-            f"{tool.name}: cannot go slower than {load.least:,.0f} packets a second;"
+            f"{module}: cannot go slower than {load.least:,.0f} packets a second;"
             f" {allowance.packets:,.0f} are allowed for one destination"
         )
     if load.fewest > allowance.connections:
         return (
-            f"{tool.name}: needs {load.fewest} connections at once;"
-            f" {allowance.connections} are allowed to one destination"
+            f"{module}: needs {load.fewest} connections at once; {allowance.connections} are allowed to one destination"
         )
     return ""
