@@ -40,6 +40,8 @@ from tasks.stopping import stop_flag
 
 TICK_SECONDS = 1.0
 """How often the lease is renewed and the progress published, at least."""
+LOOK_SECONDS = 0.25
+"""How often a unit that may not begin yet is looked at again."""
 
 
 def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str) -> Begun:
@@ -74,6 +76,7 @@ class Conductor:
         scope = scope_of(self._here.settings, scan.target, scan.policy)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
         self._gate = Gate(scan, self._here)
+        self._published = 0.0
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -140,7 +143,7 @@ class Conductor:
     def _absorb(self) -> None:
         """Wait for units to end, at most a tick, and offer what they found."""
         try:
-            ended = [self._ended.get(timeout=TICK_SECONDS)]
+            ended = [self._ended.get(timeout=LOOK_SECONDS if self._gate.waits else TICK_SECONDS)]
             while not self._ended.empty():
                 ended.append(self._ended.get())
         except Empty:
@@ -149,7 +152,8 @@ class Conductor:
             unit_id, unit = self._running.pop(future)
             found = self._here.store.keep(partial(self._take, unit_id=unit_id, unit=unit))
             self._frontier.offer(found, unit.depth + 1)
-        self._publish()
+        if ended or time.monotonic() > self._published + TICK_SECONDS:
+            self._publish()
 
     def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
@@ -159,6 +163,7 @@ class Conductor:
 
     def _publish(self) -> None:
         """Renew the lease and the digest; a store that is away for a while is waited for, the units go on."""
+        self._published = time.monotonic()
         try:
             with self._here.store.write() as session:
                 progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)

@@ -64,9 +64,9 @@ class Load:
     is_sweep: bool = False
 
     @property
-    def floor(self) -> Allowance:
-        """What it cannot do with less than."""
-        return Allowance(self.least, self.fewest)
+    def is_burst(self) -> bool:
+        """True where it cannot be held to a rate: what it sends within a second is all that is known."""
+        return self.least >= self.packets
 
 
 def paced_load(packets: float, rate: float) -> Load:

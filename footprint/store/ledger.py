@@ -7,10 +7,11 @@ over. So a worker that dies leaves nothing behind that anybody would have to cle
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import and_, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from footprint.budget import Claim, Held, Request, Share, decide
@@ -19,6 +20,9 @@ from footprint.store.tables import ClaimRow, Scan, now
 
 ALL_CLAIMS = 0x50554C53
 """PostgreSQL's advisory lock for who decides on claims. SQLite has one writer at a time anyway."""
+
+ECHO = timedelta(seconds=1)
+"""How long a burst counts after its unit has ended: a budget is of any second, and it may have come in the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,16 @@ class Wait:
 
 def claims_now(session: Session) -> list[Claim]:
     """All claims that count, in a stable order."""
-    counted = (
-        select(ClaimRow)
-        .join(Scan, Scan.id == ClaimRow.scan_id)
-        .where(Scan.status.in_(LIVE), Scan.attempt == ClaimRow.attempt, Scan.lease_until > now())
-        .order_by(ClaimRow.id)
+    is_running = and_(
+        ClaimRow.released_at.is_(None),
+        Scan.status.in_(LIVE),
+        Scan.attempt == ClaimRow.attempt,
+        Scan.lease_until > now(),
     )
+    counted = select(ClaimRow).join(Scan, Scan.id == ClaimRow.scan_id).order_by(ClaimRow.id)
     return [
         Claim(row.key, Share(row.packets, row.connections), row.is_sweep, row.scan_id, row.module, row.batch)
-        for row in session.scalars(counted)
+        for row in session.scalars(counted.where(is_running | (ClaimRow.released_at > now() - ECHO)))
     ]
 
 
@@ -72,6 +77,7 @@ def acquire(session: Session, owner: Owner, request: Request) -> Share | Held:
                 packets=share.packets,
                 connections=share.connections,
                 is_sweep=request.load.is_sweep,
+                is_burst=request.load.is_burst and bool(request.networks),
             )
             for key in request.keys
         )
@@ -86,9 +92,11 @@ def share_of(session: Session, scan_id: UUID, module: str, batch: int) -> Share 
 
 
 def release(session: Session, scan_id: UUID, module: str, batch: int) -> None:
-    """Give back what a unit claimed; safe to repeat."""
-    own = delete(ClaimRow).where(ClaimRow.scan_id == scan_id, ClaimRow.module == module, ClaimRow.batch == batch)
-    session.execute(own)
+    """Give back what a unit claimed; safe to repeat. A burst is given back in a second."""
+    own = and_(ClaimRow.scan_id == scan_id, ClaimRow.module == module, ClaimRow.batch == batch)
+    session.execute(delete(ClaimRow).where(own, ClaimRow.is_burst.is_(False)))
+    session.execute(update(ClaimRow).where(own, ClaimRow.released_at.is_(None)).values(released_at=now()))
+    session.execute(delete(ClaimRow).where(ClaimRow.scan_id == scan_id, ClaimRow.released_at < now() - ECHO))
 
 
 def release_all(session: Session, scan_id: UUID) -> None:

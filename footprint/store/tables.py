@@ -154,7 +154,10 @@ class ModuleRun(Table):
 
 
 class ClaimRow(Table):
-    """What a running unit takes of a destination's budget or of a tool's places, while its scan and attempt live."""
+    """What a running unit takes of a destination's budget or of a tool's places, while its scan and attempt live.
+
+    A burst counts for a second longer than its unit: see `released_at`.
+    """
 
     __tablename__ = "claims"
     __table_args__ = (UniqueConstraint("scan_id", "module", "batch", "key"),)
@@ -168,6 +171,8 @@ class ClaimRow(Table):
     packets: Mapped[float]
     connections: Mapped[int]
     is_sweep: Mapped[bool]
+    is_burst: Mapped[bool]
+    released_at: Mapped[datetime | None]
 
 
 class CoverageRow(Table):

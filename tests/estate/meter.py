@@ -24,7 +24,7 @@ import select, sys, time
 with open({COUNTER!r}) as counter:
     def look():
         counter.seek(0)
-        return time.monotonic(), int(counter.read())
+        return time.time(), int(counter.read())
     print(*look(), flush=True)
     samples = []
     while not select.select([sys.stdin], [], [], {STEP})[0]:
@@ -36,7 +36,7 @@ with open({COUNTER!r}) as counter:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Moments (seconds) and how many packets had come by then; the first and last moment are those of a packet."""
+    """Moments (seconds since 1970) and how many packets had come by then, from the first packet to the last."""
 
     moments: tuple[tuple[float, int], ...]
 
@@ -50,27 +50,25 @@ class Reading:
         """All that came."""
         return self.moments[-1][1] - self.moments[0][1] if self.moments else 0
 
-    def part(self, begin: float, end: float) -> Reading:
-        """What came between two moments, in seconds from the first packet; `end` from the last one."""
-        if not self.moments:
-            return self
-        low, high = self.moments[0][0] + begin, self.moments[-1][0] - end
-        return Reading(tuple(moment for moment in self.moments if low <= moment[0] <= high))
+    def between(self, begin: float, end: float) -> Reading:
+        """What came between two moments."""
+        return Reading(tuple(moment for moment in self.moments if begin <= moment[0] <= end))
 
     def peak(self, window: float = 1.0, after: float = 0.0) -> int:
         """The most packets that came within any `window` seconds that begins `after` seconds or more."""
-        moments, most, last = self.part(after, 0.0).moments, 0, 0
-        for first, (begin, count) in enumerate(moments):
-            last = max(last, first)
+        first = self.moments[0][0] + after if self.moments else 0.0
+        moments, most, last = self.between(first, float("inf")).moments, 0, 0
+        for number, (begin, count) in enumerate(moments):
+            last = max(last, number)
             while last + 1 < len(moments) and moments[last + 1][0] <= begin + window:
                 last += 1
             most = max(most, moments[last][1] - count)
         return most
 
-    def mean(self, after: float = 1.0, before: float = 1.0) -> float:
-        """Packets a second, the first and the last seconds left out."""
-        middle = self.part(after, before)
-        return middle.packets / middle.seconds if middle.seconds else 0.0
+    @property
+    def rate(self) -> float:
+        """Packets a second."""
+        return self.packets / self.seconds if self.seconds else 0.0
 
 
 class Meter:

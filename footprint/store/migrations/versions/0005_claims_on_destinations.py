@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from footprint.store.tables import UtcDateTime
+
 revision = "0005"
 down_revision = "0003"
 branch_labels = None
@@ -23,6 +25,8 @@ def upgrade() -> None:
         sa.Column("packets", sa.Float(), nullable=False),
         sa.Column("connections", sa.Integer(), nullable=False),
         sa.Column("is_sweep", sa.Boolean(), nullable=False),
+        sa.Column("is_burst", sa.Boolean(), nullable=False),
+        sa.Column("released_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_claims_scan_id_scans"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
         sa.UniqueConstraint("scan_id", "module", "batch", "key", name=op.f("uq_claims_scan_id_module_batch_key")),
