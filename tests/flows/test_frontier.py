@@ -146,3 +146,59 @@ def test_a_network_is_begun_in_pieces() -> None:
     assert seeds(Network("93.184.216.0/30")) == [Network("93.184.216.0/30")]
     assert len(seeds(Network("2606:2800:220:1::/116"))) == 64
     assert seeds(DomainName("example.com")) == [DomainName("example.com")]
+
+
+class Weighing:
+    """A door that bears so many records, and lets those pass that are not held."""
+
+    def __init__(self, most: int = 99, held: frozenset[str] = frozenset()) -> None:
+        self.most = most
+        self.held = held
+
+    def is_bearable(self, unit: Unit) -> bool:
+        """True where there are few enough."""
+        return len(unit.records) <= self.most
+
+    def admit(self, unit: Unit) -> bool:
+        """True where none of them is held."""
+        return not any(record.address in self.held for record in unit.records)  # type: ignore[union-attr]
+
+
+def test_a_unit_that_may_not_begin_keeps_its_place_and_its_number() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2))
+    held = Weighing(held=frozenset({"93.184.216.1"}))
+    assert frontier.take(held) is None
+    assert frontier.waiting() == {"ports": 1}
+    unit = frontier.take(Weighing())
+    assert unit == Unit("ports", 1, 0, tuple(_hosts(1, 2)))
+
+
+def test_records_of_another_destination_pass_by_those_that_may_not_begin() -> None:
+    frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
+    frontier.offer([Host("93.184.216.1"), Host("93.184.217.1"), Host("93.184.217.2")])
+    held = Weighing(held=frozenset({"93.184.216.1"}))
+    assert frontier.take(held) == Unit("ports", 1, 0, (Host("93.184.217.1"), Host("93.184.217.2")))
+    assert frontier.take(held) is None
+    assert frontier.take(Weighing()) == Unit("ports", 2, 0, (Host("93.184.216.1"),))
+
+
+def test_in_order_nothing_passes_by() -> None:
+    frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
+    frontier.offer([Host("93.184.216.1"), Host("93.184.217.1")])
+    assert frontier.take(Weighing(held=frozenset({"93.184.216.1"})), in_order=True) is None
+
+
+def test_a_unit_too_heavy_for_its_destination_is_made_smaller() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2, 3))
+    assert frontier.take(Weighing(most=1)) == Unit("ports", 1, 0, tuple(_hosts(1)))
+    assert frontier.take(Weighing()) == Unit("ports", 2, 0, tuple(_hosts(2, 3)))
+
+
+def test_records_of_one_key_part_only_where_they_are_too_heavy_together() -> None:
+    frontier = _frontier()
+    frontier.offer([Service("93.184.216.1", port) for port in (22, 80, 443)])
+    taken = [frontier.take(Weighing(most=1)) for _ in range(3)]
+    assert [unit and [record.port for record in unit.records] for unit in taken] == [[22], [80], [443]]  # type: ignore[union-attr]
+    assert frontier.take(Weighing(most=1)) is None
