@@ -20,6 +20,8 @@ RESERVE = 0.15
 """The part of a budget that no sweep takes, so that a light question need not wait for a sweep's end."""
 LEAST_PART = 0.25
 """A unit that would get less than this part of what it wants waits for more."""
+LEAST_PART_OF_SWEEP = 0.75
+"""The same of a sweep: it is long, and would still go slowly when those in its way are done."""
 PREFIXES = {4: 24, 6: 64}
 """What is behind one uplink and one firewall, as far as can be told from outside."""
 
@@ -189,7 +191,8 @@ def _left(load: Load, allowance: Allowance, claims: Sequence[Claim]) -> Share | 
     wanted = alone(load, allowance)
     packets = min(wanted.packets, allowance.packets - sum(claim.share.packets for claim in claims))
     connections = min(wanted.connections, allowance.connections - sum(claim.share.connections for claim in claims))
-    is_enough = packets >= max(load.least, LEAST_PART * wanted.packets)
+    part = LEAST_PART_OF_SWEEP if load.is_sweep else LEAST_PART
+    is_enough = packets >= max(load.least, part * wanted.packets)
     if not is_enough or connections < max(load.fewest, LEAST_PART * wanted.connections):
         return None
     return Share(packets, connections)

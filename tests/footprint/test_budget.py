@@ -104,6 +104,11 @@ def test_light_questions_that_are_there_already_are_in_the_reserve() -> None:
     assert decide(_asked(Load(5000, 1, is_sweep=True)), [_claim(300)]) == Share(700, 1)
 
 
+def test_a_sweep_that_would_crawl_for_long_waits_for_those_in_its_way() -> None:
+    assert isinstance(decide(_asked(Load(5000, 1, is_sweep=True)), [_claim(400)]), Held)
+    assert decide(_asked(Load(600, 1)), [_claim(400)]) == Share(600, 1)
+
+
 def test_of_two_sweeps_of_one_destination_one_waits() -> None:
     other = _claim(1, is_sweep=True)
     held = decide(_asked(Load(300, 1, is_sweep=True)), [other])
