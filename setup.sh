@@ -84,6 +84,7 @@ scanners() {
     need masscan masscan "sweeps of many ports, where a policy asks for it"
     need whatweb whatweb "what web servers run"
     need bwrap bubblewrap "extensions are refused without this sandbox"
+    need ip iproute2 "which gateway a sweep goes through"
     need prlimit util-linux "limits on what a tool may use"
     need setpriv util-linux "tools of extensions run without root's rights"
     need timeout coreutils "a tool that hangs is stopped"
@@ -91,7 +92,7 @@ scanners() {
 }
 
 declare -rA LISTENERS=(
-    [ip]=iproute2 [nft]=nftables [nginx]=nginx [sshd]=openssh-server [redis-server]=redis-server [memcached]=memcached
+    [nft]=nftables [nginx]=nginx [sshd]=openssh-server [redis-server]=redis-server [memcached]=memcached
     [vsftpd]=vsftpd [openssl]=openssl [dig]=bind9-dnsutils [curl]=curl
 )
 

@@ -17,6 +17,7 @@ from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.details import asset_details, scan_details
+from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
@@ -57,6 +58,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_details, assets, asset_details, policies, modules, health):
+    for router in (scans, scan_details, assets, asset_details, policies, modules, extensions, health):
         app.include_router(router)
     return app

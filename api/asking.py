@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,12 +14,15 @@ from sqlalchemy.orm import Session
 
 from api.prefect import PrefectGateway
 from api.schemas import ScanOut, ScanRequest
-from footprint.admission import NewScan, admit
+from footprint.admission import NewScan, admit, digest_of
 from footprint.errors import PrefectUnavailable
+from footprint.policy import INLINE, ScanPolicy
 from footprint.settings import Settings
 from footprint.store import Store
-from footprint.store.scans import attach, insert_scan, withdraw
+from footprint.store.scans import attach, insert_scan, scan_of_key, withdraw
 from footprint.store.tables import Scan
+from footprint.target import parse_target
+from tasks.policies import policy_of, refuse_borrowed_name, usable_policy
 
 T = TypeVar("T")
 WRITES_AT_ONCE = 8
@@ -40,15 +44,8 @@ class Desk:
         Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `Conflict`, or `PrefectUnavailable`: then the request
         is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
         """
-        new = admit(
-            self._settings,
-            target=asked.target,
-            policy=asked.policy,
-            comment=asked.comment,
-            origin="api",
-            idempotency_key=key,
-        )
-        scan_id, name, known = await self._write(lambda session: _write_down(session, new))
+        policy = await anyio.to_thread.run_sync(_policy_asked, asked, limiter=self._limiter)
+        scan_id, name, known = await self._write(lambda session: self._write_down(session, asked, policy, key))
         if known:
             return known
         try:
@@ -59,6 +56,29 @@ class Desk:
                 return begun
             raise
         return await self._write(lambda session: _attached(session, scan_id, task_id))
+
+    def _write_down(
+        self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None
+    ) -> tuple[UUID, str, ScanOut | None]:
+        """The scan's id and a name for its run; and the scan itself where it has a run already."""
+        # A key that is known leads to its scan, whatever became since of the policy that it names.
+        scan = scan_of_key(session, key, digest_of(parse_target(asked.target), policy, asked.comment)) if key else None
+        if scan is None:
+            scan, _ = insert_scan(session, self._admitted(session, asked, policy, key))
+        return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
+
+    def _admitted(self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None) -> NewScan:
+        if isinstance(policy, ScanPolicy):
+            refuse_borrowed_name(session, policy)
+        return admit(
+            self._settings,
+            target=asked.target,
+            policy=policy,
+            comment=asked.comment,
+            origin="api",
+            idempotency_key=key,
+            find=partial(usable_policy, session),
+        )
 
     async def _write(self, change: Callable[[Session], T]) -> T:
         return await anyio.to_thread.run_sync(self._commit, change, limiter=self._limiter)
@@ -73,10 +93,9 @@ class Desk:
                 return change(session)
 
 
-def _write_down(session: Session, new: NewScan) -> tuple[UUID, str, ScanOut | None]:
-    """The scan's id and a name for its run; and the scan itself where it has a run already."""
-    scan, _ = insert_scan(session, new)
-    return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
+def _policy_asked(asked: ScanRequest) -> str | ScanPolicy:
+    """The name of a policy, or the one that came with the request."""
+    return asked.policy if isinstance(asked.policy, str) else policy_of(asked.policy, name=INLINE, where="policy")
 
 
 def _withdrawn(session: Session, scan_id: UUID) -> ScanOut | None:

@@ -61,11 +61,14 @@ class StrictRequest(Request):
     """A request whose JSON must mean the same to every reader (RFC 8259, section 4; RFC 7493)."""
 
     async def json(self) -> Any:
-        """The body as JSON. Answers 400 to NaN, doubled keys, lone surrogates and whatever is not UTF-8."""
+        """The body as JSON.
+
+        Answers 400 to NaN, numbers that no double holds, doubled keys, lone surrogates and whatever is not UTF-8.
+        """
         body = await self.body()
         try:
             value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
         except (ValueError, RecursionError):
             raise HTTPException(400, "the body is not strict JSON") from None
         return value

@@ -1,10 +1,12 @@
-"""How errors are answered: `{"error": code, "detail": sentence, "hint": sentence}`, never what the caller sent."""
+"""How errors are answered: `{"error": code, "detail": sentence, "hint": sentence, "fields": [...]}`.
+
+Never what the caller sent. `fields` names each field that is at fault, where it is a field's doing.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +14,16 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
-from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, TransientError
+from footprint.errors import (
+    Conflict,
+    InstallationError,
+    InvalidPolicy,
+    NotFound,
+    PulsarError,
+    TransientError,
+    sentence_of,
+)
+from footprint.faults import Fault, faults_of
 
 log = logging.getLogger("pulsar.api")
 
@@ -24,11 +35,21 @@ STATUS_OF: tuple[tuple[type[PulsarError], int], ...] = (
     (PulsarError, 422),
 )
 CODE_OF_STATUS = {400: "invalid_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+MOST_FIELDS = 50
+"""Faults that an answer lists; its sentence says how many more there are."""
 
 
-def problem(status: int, code: str, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    hint: str = "",
+    headers: dict[str, str] | None = None,
+    faults: Sequence[Fault] = (),
+) -> JSONResponse:
     """The body of every error."""
-    body = {"error": code, "detail": detail} | ({"hint": hint} if hint else {})
+    fields = [{"field": fault.field, "problem": fault.problem} for fault in faults[:MOST_FIELDS]]
+    body = {"error": code, "detail": detail} | ({"hint": hint} if hint else {}) | ({"fields": fields} if fields else {})
     return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -45,23 +66,14 @@ async def _pulsar_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PulsarError)
     status = next(status for kind, status in STATUS_OF if isinstance(error, kind))
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TransientError) else None
-    return problem(status, error.code, error.detail, error.hint, headers)
+    faults = error.faults if isinstance(error, InvalidPolicy) else ()
+    return problem(status, error.code, error.detail, error.hint, headers, faults)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return problem(422, "invalid_request", "; ".join(_sentence(entry) for entry in error.errors()[:5]))
-
-
-def _sentence(entry: dict[str, Any]) -> str:
-    """One validation error in words. The name of an unknown field is the caller's, so it is not repeated."""
-    if entry["type"] == "extra_forbidden":
-        return "there is a field that this request does not have"
-    return f"{_place(entry['loc'])}: {entry['msg']}"
-
-
-def _place(location: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in location if part != "body") or "body"
+    faults = faults_of(error.errors())
+    return problem(422, "invalid_request", sentence_of(faults), faults=faults)
 
 
 async def _unstorable(request: Request, error: Exception) -> JSONResponse:

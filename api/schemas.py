@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from api.policy_schemas import AskedPolicy
 from footprint.policy import DEFAULT_POLICY
 from footprint.score import Scores
 from footprint.states import Status
@@ -24,12 +25,18 @@ class ScanRequest(BaseModel):
         extra="forbid",
         strict=True,
         json_schema_extra={
-            "examples": [{"target": "example.com", "policy": "full_discovery", "comment": "Monthly footprint scan"}]
+            "examples": [
+                {"target": "example.com", "policy": "full_discovery", "comment": "Monthly footprint scan"},
+                {
+                    "target": "example.com",
+                    "policy": {"modules": {"dns": {}, "nmap": {"timing": 3}}, "ports": "top:100"},
+                },
+            ]
         },
     )
 
     target: str = Field(max_length=1024, description="A domain, an address or a network in CIDR notation.")
-    policy: str = Field(default=DEFAULT_POLICY, max_length=64, description="The name of a policy.")
+    policy: AskedPolicy = Field(default=DEFAULT_POLICY, description="A policy's name, or a policy for this scan alone.")
     comment: Annotated[str, Line] = Field(default="", max_length=1000, description="For you; kept with the scan.")
 
 
@@ -198,23 +205,6 @@ class Judgement(BaseModel):
     status: Literal["open", "false_positive"]
 
 
-class PolicyOut(BaseModel):
-    """A policy with all that it says."""
-
-    name: str
-    description: str
-    modules: dict[str, dict[str, Any]]
-    concurrency: int
-    intensity: int
-    ports: str
-    max_addresses: int
-    depth: int
-    max_records: int
-    unit_timeout: int
-    scan_timeout: int
-    required: list[str]
-
-
 class ModuleStateOut(BaseModel):
     """A module on the machine that answers: `state` is ready, degraded, missing or too_old."""
 
@@ -243,11 +233,19 @@ class HealthOut(BaseModel):
     parts: list[PartOut]
 
 
+class FieldProblem(BaseModel):
+    """A field that is at fault, by its place (`modules.nmap.timing`), and what it must be."""
+
+    field: str
+    problem: str
+
+
 class Problem(BaseModel):
-    """The body of every error: a stable word, a sentence, and sometimes what to do."""
+    """The body of every error: a stable word, a sentence, sometimes what to do, and the fields that are at fault."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**PROBLEM_EXAMPLE}})
 
     error: str
     detail: str
     hint: str | None = None
+    fields: list[FieldProblem] | None = None

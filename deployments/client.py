@@ -75,8 +75,11 @@ class Api:
             raise self._silence("no answer to /api/health/")
         return self
 
-    def start_scan(self, target: str, policy: str, comment: str, key: str) -> Scan:
-        """Ask for a scan. The same `key` never starts a second one, so this may be repeated."""
+    def start_scan(self, target: str, policy: str | dict[str, Any], comment: str, key: str) -> Scan:
+        """Ask for a scan, by a policy's name or with a policy for it alone.
+
+        The same `key` never starts a second one, so this may be repeated.
+        """
         body = {"target": target, "policy": policy, "comment": comment}
         return _shaped(Scan, self._ask("POST", "/api/scans/", json=body, headers={"Idempotency-Key": key}))
 
@@ -117,6 +120,22 @@ class Api:
         """Every policy there is."""
         return self._all(Policy, "/api/policies/")
 
+    def policy(self, name: str) -> Policy:
+        """One policy."""
+        return _shaped(Policy, self._ask("GET", _policy_path(name)))
+
+    def add_policy(self, policy: dict[str, Any]) -> Policy:
+        """Keep a new policy."""
+        return _shaped(Policy, self._ask("POST", "/api/policies/", json=policy))
+
+    def replace_policy(self, name: str, policy: dict[str, Any]) -> Policy:
+        """Have a policy that there is say this from now on."""
+        return _shaped(Policy, self._ask("PUT", _policy_path(name), json=policy))
+
+    def delete_policy(self, name: str) -> None:
+        """Forget a policy."""
+        self._ask("DELETE", _policy_path(name))
+
     def watch(self, scan_id: str, on_trouble: Callable[[str], None]) -> Iterator[Scan]:
         """Yield the scan every half second, until it is over. Outages of up to a minute are told and sat out."""
         while True:
@@ -144,6 +163,8 @@ class Api:
             raise _no_address() from None
         except httpx.TransportError as error:
             raise self._silence(type(error).__name__) from None
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
         if response.is_success:
             return _content(response)
         raise _refusal(response)
@@ -174,6 +195,12 @@ def _path_word(scan_id: str) -> str:
     if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", scan_id):
         raise NotFound("there is no scan of that id", hint="`pulsar scans` lists them")
     return scan_id
+
+
+def _policy_path(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", name):
+        raise NotFound("there is no policy of that name", hint="`pulsar policies` lists them")
+    return f"/api/policies/{name}/"
 
 
 def _content(response: httpx.Response) -> Any:

@@ -15,12 +15,14 @@ from typer.core import TyperGroup
 
 from deployments import show
 from deployments.answers import Answer, Module, Policy
-from deployments.client import Api
+from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
-from deployments.home import find_api, has_token, prefect_environment, read_settings, token_of
+from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
+from deployments.policy_command import policies_here, policy_app
+from deployments.policy_files import policy_given
 from deployments.scanning import Wish, ask, carry_out
-from footprint.errors import InstallationError, PulsarError, RequestError
-from footprint.policy import DEFAULT_POLICY, PRESETS
+from footprint.errors import PulsarError, RequestError
+from footprint.policy import DEFAULT_POLICY
 from footprint.settings import Settings
 from footprint.states import Status
 
@@ -55,6 +57,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(extension_app, name="extension")
+app.add_typer(policy_app, name="policy")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
 ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]
@@ -99,13 +103,15 @@ def worker(name: Annotated[str | None, typer.Option(help="What the Prefect UI ca
 @app.command()
 def scan(
     target: Annotated[str, typer.Argument(help="A name, an address or a network.")],
-    policy: Annotated[str, typer.Option(help="How it is looked at; `pulsar policies` lists them.")] = DEFAULT_POLICY,
+    policy: Annotated[
+        str, typer.Option(help="How it is looked at: a name that `pulsar policies` lists, or @FILE with a policy.")
+    ] = DEFAULT_POLICY,
     comment: Annotated[str, typer.Option(help="A remark kept with the scan.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Ask for the scan and leave.")] = False,
     json: AsJson = False,
 ) -> None:
     """Scan TARGET, wait for the end, print what was found."""
-    settings, wish = read_settings(), Wish(target, policy, comment)
+    settings, wish = read_settings(), Wish(target, policy_given(policy), comment)
     if no_wait:
         _print(ask(settings, wish), show.scan_asked, json=json)
         return
@@ -116,7 +122,7 @@ def scan(
 @app.command()
 def status(scan_id: ScanId, json: AsJson = False) -> None:
     """Show one scan as it is now."""
-    with _running_api() as api:
+    with running_api(read_settings()) as api:
         found = api.scan(scan_id)
     _print(found, show.scan_details, json=json)
 
@@ -128,7 +134,7 @@ def scans(
     json: AsJson = False,
 ) -> None:
     """List scans, newest first."""
-    with _running_api() as api:
+    with running_api(read_settings()) as api:
         found = api.scans(status.value if status else None, page)
     _print(found, show.scan_list, json=json)
 
@@ -149,9 +155,10 @@ def modules(json: AsJson = False) -> None:
 @app.command()
 def policies(json: AsJson = False) -> None:
     """List the policies that `pulsar scan --policy` takes."""
-    api = find_api(read_settings())
+    settings = read_settings()
+    api = find_api(settings)
     if api is None:
-        found = [Policy.model_validate(preset.model_dump(mode="json")) for preset in PRESETS.values()]
+        found = policies_here(settings)
     else:
         with api:
             found = api.policies()
@@ -180,15 +187,6 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _running_api() -> Api:
-    api = find_api(read_settings())
-    if api is None:
-        raise InstallationError(
-            "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
-        )
-    return api
-
-
 def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> None:
     if json:
         show.as_json([one.as_sent() for one in found] if isinstance(found, list) else found.as_sent())
@@ -197,12 +195,7 @@ def _print(found: Found, show_it: Callable[[Found], None], *, json: bool) -> Non
 
 
 def _modules_here(settings: Settings) -> list[Module]:
-    from footprint.store import migrate, open_store
     from tasks.inspection import inspect_modules
 
-    migrate(settings.store_url)
-    store = open_store(settings.store_url)
-    try:
+    with home_store(settings) as store:
         return [Module.model_validate(found, from_attributes=True) for found in inspect_modules(settings, store)]
-    finally:
-        store.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +9,8 @@ import typer
 
 from deployments import show
 from deployments.answers import FeedState
-from deployments.home import read_settings
+from deployments.home import home_store, read_settings
 from footprint.errors import RequestError
-from footprint.settings import Settings
 
 if TYPE_CHECKING:
     from footprint.store import Store
@@ -34,7 +31,7 @@ def update(
     from tasks.feeds import Fetcher
 
     settings = read_settings()
-    with _store(settings) as store:
+    with home_store(settings) as store:
         with show.counting() as tell:
             problems = Fetcher(settings, store, tell).update(source.absolute() if source else None)
         states = _states(store)
@@ -45,22 +42,9 @@ def update(
 @feeds_app.command("status")
 def status() -> None:
     """Show how far each feed was read, and when."""
-    with _store(read_settings()) as store:
+    with home_store(read_settings()) as store:
         states = _states(store)
     show.feed_list(states)
-
-
-@contextmanager
-def _store(settings: Settings) -> Iterator[Store]:
-    # SQLAlchemy takes a while to import: the other verbs do without it.
-    from footprint.store import migrate, open_store
-
-    migrate(settings.store_url)
-    store = open_store(settings.store_url)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _states(store: Store) -> list[FeedState]:

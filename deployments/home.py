@@ -6,13 +6,18 @@ import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
 from deployments.client import Api
 from footprint.errors import InstallationError, RequestError
 from footprint.settings import Settings
+
+if TYPE_CHECKING:
+    from footprint.store import Store
 
 TOKEN = re.compile(r"^[\x21-\x7e]{1,512}$")
 
@@ -63,6 +68,30 @@ def find_api(settings: Settings) -> Api | None:
         return None
     api = Api(running.api, token_of(settings))
     return api if api.is_there() else None
+
+
+def running_api(settings: Settings) -> Api:
+    """The API of `find_api`. Raises `InstallationError` where there is none."""
+    api = find_api(settings)
+    if api is None:
+        raise InstallationError(
+            "no platform is running for this home", hint="start one with `pulsar up`, or set PULSAR_API_URL"
+        )
+    return api
+
+
+@contextlib.contextmanager
+def home_store(settings: Settings) -> Iterator[Store]:
+    """This home's store, brought to this version's shape, for as long as the block lasts."""
+    # SQLAlchemy takes a while to import: most verbs do without it.
+    from footprint.store import migrate, open_store
+
+    migrate(settings.store_url)
+    store = open_store(settings.store_url)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def has_token(settings: Settings) -> bool:

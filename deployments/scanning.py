@@ -7,11 +7,14 @@ import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from deployments import found, show
 from deployments.answers import Scan
 from deployments.client import Api, patiently
 from deployments.home import find_api, is_claimed, token_of
+from deployments.policy_command import policy_here, policy_in_file
 from deployments.progress import watching
 from footprint.admission import admit
 from footprint.errors import RequestError, TransientError
@@ -27,7 +30,8 @@ class Wish:
     """What is to be scanned, and how."""
 
     target: str
-    policy: str
+    policy: str | dict[str, Any]
+    """A policy's name, or one for this scan alone, in JSON's values."""
     comment: str
 
 
@@ -45,8 +49,7 @@ def carry_out(settings: Settings, wish: Wish, *, json: bool) -> Scan:
     with ExitStack() as stack:
         running = find_api(settings) or _started_by_another(settings)
         if running is None:
-            # What the platform would refuse is refused before it is started.
-            admit(settings, target=wish.target, policy=wish.policy, comment=wish.comment, origin="api")
+            _refuse_early(settings, wish)
         api = stack.enter_context(running or _embedded(settings, stack))
         asked = _ask(api, wish)
         ended = _follow(api, asked, embedded=running is None)
@@ -54,6 +57,13 @@ def carry_out(settings: Settings, wish: Wish, *, json: bool) -> Scan:
         if running is None:
             _let_others_finish(api, asked)
     return ended
+
+
+def _refuse_early(settings: Settings, wish: Wish) -> None:
+    """Refuse what the platform would refuse, before it is started."""
+    policy = wish.policy if isinstance(wish.policy, str) else policy_in_file(wish.policy)
+    find = partial(policy_here, settings)
+    admit(settings, target=wish.target, policy=policy, comment=wish.comment, origin="api", find=find)
 
 
 def _ask(api: Api, wish: Wish) -> Scan:

@@ -189,6 +189,16 @@ def policy_list(policies: Sequence[Policy]) -> None:
     listed(table, "There are no policies.")
 
 
+def policy_details(policy: Policy) -> None:
+    """Print all that a policy says."""
+    block = Table.grid(padding=(0, 2))
+    for name, value in policy.as_sent().items():
+        if value not in (None, "", []):
+            text = value if isinstance(value, str) else json.dumps(value)
+            block.add_row(Text(name, style="bold"), Text(one_line(text, SENTENCE)))
+    paper().print(block)
+
+
 def verdict(scan: Scan) -> Text:
     """The last line of a scan: its status, how long it took or how far it is, what was found."""
     status = Text(scan.status, style=f"bold {COLOURS.get(scan.status, '')}".strip())

@@ -35,6 +35,7 @@ from footprint.store.units import Unit, digest_of, finished_units, lose_unit, pl
 from footprint.verdict import Verdict, conclude
 from tasks.catalogue import tool_named
 from tasks.installation import installation
+from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
 
@@ -55,7 +56,16 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
         if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
             if not target:
                 raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
-            new = admit(here.settings, target=target, policy=policy, comment=comment, origin="prefect", task_id=task_id)
+            find = partial(usable_policy, session)
+            new = admit(
+                here.settings,
+                target=target,
+                policy=policy,
+                comment=comment,
+                origin="prefect",
+                task_id=task_id,
+                find=find,
+            )
             scan_id = insert_scan(session, new)[0].id
         return begin(session, scan_id, task_id)
 
@@ -72,7 +82,7 @@ class Conductor:
         self._cut_short: str | None = None
         self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
-        tools = [tool_named(name) for name in scan.policy.modules]
+        tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
         self._gate = Gate(scan, self._here)
@@ -126,7 +136,8 @@ class Conductor:
         """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
         self._gate.look()
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take(self._gate, in_order=self._scan.policy.concurrency == 1)
+            at_work = [running.module for _, running in self._running.values()]
+            unit = self._frontier.take(at_work, self._gate, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
                 break
             self._submit(unit)

@@ -174,29 +174,32 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self, door: Door | None = None, *, in_order: bool = False) -> Unit | None:
+    def take(self, running: Iterable[str] = (), door: Door | None = None, *, in_order: bool = False) -> Unit | None:
         """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
 
-        One that the `door` does not let pass stays, and others pass it by, unless they are to go `in_order`.
+        `running` are the modules that are at work: those that come last wait for the others. A unit that the `door`
+        does not let pass stays, and others pass it by, unless they are to go `in_order`.
         """
-        for lane, chosen in self._choices():
-            unit = self._unit(lane, chosen)
-            if door:
-                unit = _bearable(unit, lane.intake, door)
-            if door is None or door.admit(unit):
-                self._batches[unit.module] = unit.batch
-                lane.remove(unit.records)
-                return unit
-            if in_order:
-                return None
+        for lane in self._ready(running):
+            for chosen in lane.choices():
+                unit = self._unit(lane, chosen)
+                if door:
+                    unit = _bearable(unit, lane.intake, door)
+                if door is None or door.admit(unit):
+                    self._batches[unit.module] = unit.batch
+                    lane.remove(unit.records)
+                    return unit
+                if in_order:
+                    return None
         return None
 
-    def _choices(self) -> Iterator[tuple[_Lane, list[Hashable]]]:
-        for tool in self._tools:
-            for lane in self._lanes.values():
-                if lane.tool is tool and lane.waiting:
-                    for chosen in lane.choices():
-                        yield lane, chosen
+    def _ready(self, running: Iterable[str]) -> list[_Lane]:
+        """The lanes that may be served, in the order in which they are."""
+        last = {tool.name for tool in self._tools if tool.comes_last}
+        served = {tool.name: number for number, tool in enumerate(self._tools)}
+        ready = sorted((lane for lane in self._lanes.values() if lane.waiting), key=lambda lane: served[lane.tool.name])
+        first = [lane for lane in ready if not lane.tool.comes_last]
+        return first or ([] if set(running) - last else ready)
 
     def _unit(self, lane: _Lane, chosen: Sequence[Hashable]) -> Unit:
         records = tuple(record for key in chosen for record in lane.waiting[key])

@@ -31,7 +31,7 @@ def dispatch_scan(
 
     Args:
         target: What to scan: a domain (example.com), an address, or a network (198.51.100.0/24).
-        policy: How: passive, quick, full_discovery, stealth or network_sweep.
+        policy: How: passive, quick, full_discovery, stealth, network_sweep, or a policy of your own.
         comment: A remark that is kept with the scan.
         scan_id: Leave this empty: the API gives it, for a scan that is written down already.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,7 +17,10 @@ from footprint.target import parse_target
 
 @dataclass(frozen=True, slots=True)
 class NewScan:
-    """A request that may be carried out. `origin` is who asked: api, prefect or schedule."""
+    """A request that may be carried out. `origin` is who asked: api, prefect or schedule.
+
+    `inline` is True where the policy came with the request, and False where it was named.
+    """
 
     target: DomainName | Host | Network
     policy: ScanPolicy
@@ -24,32 +28,40 @@ class NewScan:
     origin: str
     task_id: UUID | None = None
     idempotency_key: str | None = None
+    inline: bool = False
 
     @property
     def digest(self) -> str:
         """SHA-256 of what was asked, to tell a repeated request from another one under the same key."""
-        asked = [subject_of(self.target), self.policy.name, self.comment]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        return digest_of(self.target, self.policy if self.inline else self.policy.name, self.comment)
+
+
+def digest_of(target: DomainName | Host | Network, policy: str | ScanPolicy, comment: str) -> str:
+    """SHA-256 of a request. A named policy counts by its name: what it says may be edited between two tries."""
+    wanted = policy.model_dump(mode="json") if isinstance(policy, ScanPolicy) else policy
+    return hashlib.sha256(json.dumps([subject_of(target), wanted, comment], sort_keys=True).encode()).hexdigest()
 
 
 def admit(
     settings: Settings,
     *,
     target: str,
-    policy: str,
+    policy: str | ScanPolicy,
     comment: str,
     origin: str,
     task_id: UUID | None = None,
     idempotency_key: str | None = None,
+    find: Callable[[str], ScanPolicy] = policy_named,
 ) -> NewScan:
-    """Check a request for a scan.
+    """Check a request for a scan. `policy` is a policy's name, which `find` looks up, or a policy of its own.
 
     Raises `InvalidTarget`, `InvalidPolicy` or `TargetRefused`; nothing is resolved and nothing is sent.
     """
-    frozen = policy_named(policy)
+    inline = isinstance(policy, ScanPolicy)
+    frozen = policy if isinstance(policy, ScanPolicy) else find(policy)
     wanted = parse_target(target)
     scope_of(settings, wanted, frozen).admit(wanted)
-    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key)
+    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key, inline=inline)
 
 
 def scope_of(settings: Settings, target: DomainName | Host | Network, policy: ScanPolicy) -> Scope:

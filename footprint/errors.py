@@ -5,6 +5,7 @@ PulsarError
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
+│   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
@@ -33,7 +34,13 @@ PulsarError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from footprint.faults import Fault
+
+MOST_NAMED = 5
+"""Faults that an error's sentence names; the others are counted."""
 
 
 class PulsarError(Exception):
@@ -69,7 +76,29 @@ class TargetRefused(RequestError):
 
 
 class InvalidPolicy(RequestError):
+    """`faults` are the fields at fault, where it is their doing."""
+
     code = "invalid_policy"
+
+    def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail, hint=hint)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def because_of(cls, faults: Sequence[Fault]) -> InvalidPolicy:
+        """The error that names these fields, each with its bound."""
+        return cls(sentence_of(faults), faults=faults)
+
+
+def sentence_of(faults: Sequence[Fault]) -> str:
+    """The first few faults, and how many more there are."""
+    named = "; ".join(map(str, faults[:MOST_NAMED]))
+    left = len(faults) - MOST_NAMED
+    return f"{named}; and {left} more" if left > 0 else named
+
+
+class InvalidExtension(RequestError):
+    code = "invalid_extension"
 
 
 class NotFound(RequestError):

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from footprint.errors import InvalidPolicy
+from footprint.faults import Fault
+from footprint.text import clean
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PortRange = re.compile(r"^(top:[1-9]\d{0,4}|all|\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?){0,199})$")
@@ -42,7 +44,16 @@ class ScanPolicy(BaseModel):
     max_records: int = Field(default=100_000, ge=1, le=1_000_000, description="Records after which a scan takes none.")
     unit_timeout: int = Field(default=3600, ge=10, le=86400, description="Seconds one unit may run.")
     scan_timeout: int = Field(default=21600, ge=30, le=604800, description="Seconds the whole scan may run.")
-    required: tuple[ModuleName, ...] = Field(default=(), description="Modules without which a scan is a failure.")
+    required: tuple[ModuleName, ...] = Field(
+        default=(), max_length=64, description="Modules without which a scan is a failure."
+    )
+
+    @field_validator("description")
+    @classmethod
+    def _description(cls, value: str) -> str:
+        if clean(value) != value:
+            raise ValueError("one line, without control or invisible characters")
+        return value
 
     @field_validator("ports")
     @classmethod
@@ -63,20 +74,48 @@ def _check_ranges(ports: str) -> None:
             raise ValueError("a port is 1 to 65535, and a range goes upwards")
 
 
+def contradictions(policy: ScanPolicy) -> tuple[Fault, ...]:
+    """What of a policy does not go together, each told of the field that has to give way."""
+    faults = [
+        Fault(f"required.{place}", "is not among the modules that are on")
+        for place, name in enumerate(policy.required)
+        if name not in policy.modules
+    ]
+    if not policy.modules:
+        faults.append(Fault("modules", "at least one module is on"))
+    if policy.unit_timeout > policy.scan_timeout:
+        faults.append(Fault("unit_timeout", f"at most {policy.scan_timeout}, the scan_timeout"))
+    return tuple(faults)
+
+
+_OUTSIDE: dict[str, dict[str, Any]] = {"ct": {}, "amass": {}, "tld_expansion": {}, "ripestat": {}}
+"""They ask the public's services, and send nothing to the target."""
+_JUDGING: dict[str, dict[str, Any]] = {
+    "tls": {},
+    "ssh_audit": {},
+    "http_probe": {},
+    "whatweb": {},
+    "service_checks": {},
+}
+"""They ask each service a little, and say what is wrong with it."""
+_PORTS: dict[str, dict[str, Any]] = {"nmap_discovery": {}, "nmap": {}}
+_AFTERWARDS: dict[str, dict[str, Any]] = {"cve_match": {}, "extension": {}}
+"""They send nothing: they judge what the others found."""
+
 PRESETS: dict[str, ScanPolicy] = {
     policy.name: policy
     for policy in (
         ScanPolicy(
             name="passive",
-            description="Sends nothing to the target: names are resolved through the configured name servers only.",
-            modules={"dns": {}},
+            description="Sends nothing to the target: asks the configured name servers and public services only.",
+            modules={"dns": {}, "reverse_dns": {}, **_OUTSIDE},
             intensity=1,
             required=("dns",),
         ),
         ScanPolicy(
             name="quick",
-            description="A first look within minutes: names, the 100 most frequent TCP ports, versions.",
-            modules={"dns": {}, "nmap": {}},
+            description="A first look within minutes: names, the 100 most frequent TCP ports, what is wrong there.",
+            modules={"dns": {}, "reverse_dns": {}, "ct": {}, **_PORTS, **_JUDGING, **_AFTERWARDS},
             intensity=4,
             ports="top:100",
             scan_timeout=3600,
@@ -84,19 +123,17 @@ PRESETS: dict[str, ScanPolicy] = {
         ),
         ScanPolicy(
             name="full_discovery",
-            description="Everything a careful engineer would look at: names, every TCP port, versions.",
+            description="Everything a careful engineer would look at: names, every TCP port, versions, weaknesses.",
             modules={
                 "dns": {},
-                "ct": {},
-                "amass": {},
+                "reverse_dns": {},
+                **_OUTSIDE,
                 "dns_brute": {},
-                "tld_expansion": {},
-                "ripestat": {},
-                "nmap": {},
-                "tls": {},
-                "ssh_audit": {},
-                "service_checks": {},
-                "cve_match": {},
+                "zone_transfer": {},
+                "zmap": {"ports": "top:20"},
+                **_PORTS,
+                **_JUDGING,
+                **_AFTERWARDS,
             },
             ports="all",
             depth=12,
@@ -105,7 +142,15 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="stealth",
             description="One unit at a time, slowly, few ports: for networks that watch, and for fragile ones.",
-            modules={"dns": {}, "nmap": {"version_intensity": 2}},
+            modules={
+                "dns": {},
+                "reverse_dns": {},
+                "ct": {},
+                "nmap_discovery": {},
+                "nmap": {"version_intensity": 2},
+                "http_probe": {"git": False, "favicon": False},
+                "cve_match": {},
+            },
             concurrency=1,
             intensity=1,
             ports="top:100",
@@ -116,7 +161,7 @@ PRESETS: dict[str, ScanPolicy] = {
         ScanPolicy(
             name="network_sweep",
             description="Which addresses of a network are alive, and what the most telling ports say.",
-            modules={"dns": {}, "nmap": {}},
+            modules={"dns": {}, "reverse_dns": {}, "zmap": {}, **_PORTS, **_JUDGING, **_AFTERWARDS},
             intensity=4,
             ports="21,22,23,25,53,80,110,143,443,445,587,993,995,3306,3389,5432,5900,6379,8000,8080,8443",
             required=("nmap",),
@@ -124,6 +169,8 @@ PRESETS: dict[str, ScanPolicy] = {
     )
 }
 DEFAULT_POLICY = "full_discovery"
+INLINE = "inline"
+"""What a policy that comes with a scan is called where it has no name."""
 
 
 def policy_named(name: str) -> ScanPolicy:
@@ -131,4 +178,10 @@ def policy_named(name: str) -> ScanPolicy:
     try:
         return PRESETS[name]
     except KeyError:
-        raise InvalidPolicy("there is no policy of that name", hint=f"one of: {', '.join(PRESETS)}") from None
+        raise unknown_policy(f"one of: {', '.join(PRESETS)}") from None
+
+
+def unknown_policy(hint: str) -> InvalidPolicy:
+    """The error of a request that names a policy which there is not."""
+    said = "there is no policy of that name"
+    return InvalidPolicy(said, hint=hint, faults=[Fault("policy", said)])

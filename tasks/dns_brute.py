@@ -23,7 +23,7 @@ from footprint.errors import LookupFailed
 from footprint.records import Coverage, DomainName, Outcome
 from footprint.target import MAX_NAME
 from tasks.dns import servers_of
-from tasks.lookup import Answer, Lookup, Wildcard, answers
+from tasks.lookup import Answer, Lookup, Wildcard, answered_with, answers
 from tasks.outside import why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 
@@ -109,23 +109,18 @@ def probe(batch: Batch, options: DnsBruteOptions, asking: Asking) -> Iterator[Fo
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Level:
     """The names directly below one name, and what a wildcard answers there."""
 
     parent: str
     wildcard: Wildcard
-    is_steady: bool = True
-    """False where the wildcard went on answering with something new."""
+    alike: list[str] = field(default_factory=list)
+    """Names that the wildcard answers for: the first stands for all."""
 
     def is_own(self, answer: Answer) -> bool:
         """True where a name has an answer of its own, False where the wildcard's or none."""
-        if not answer.exists or not self.wildcard.answers:
-            return answer.exists
-        aliases = {each.alias for each in self.wildcard.answers}
-        if not self.is_steady:
-            return bool(answer.alias) != any(aliases)
-        return not self.wildcard.covers(answer) or (bool(answer.alias) and answer.alias not in aliases)
+        return answer.exists and not self.wildcard.covers(answer)
 
 
 @dataclass(slots=True)
@@ -142,7 +137,7 @@ class Guessing:
     unanswered: int = 0
     excluded: int = 0
     is_unheard: bool = False
-    has_wildcard: bool = False
+    wildcards: list[Level] = field(default_factory=list)
     found: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _tried: set[str] = field(default_factory=set)
@@ -186,11 +181,11 @@ class Guessing:
         if not samples:
             return Level(parent, Wildcard())
         for _ in range(MAX_ROUNDS):
-            known = _answered_with(samples)
+            known = answered_with(samples)
             samples += [answer for answer in self._random_names(parent, MORE_SAMPLES) if answer.exists]
-            if _answered_with(samples) <= known:
+            if answered_with(samples) <= known:
                 return Level(parent, Wildcard(tuple(samples)))
-        return Level(parent, Wildcard(tuple(samples)), is_steady=False)
+        return Level(parent, Wildcard(tuple(samples), is_steady=False))
 
     def _random_names(self, parent: str, count: int) -> list[Answer]:
         room = MAX_NAME - len(parent) - 1
@@ -222,11 +217,14 @@ class Guessing:
                 yield DomainName(answer.name, answer.alias)
             elif answer.exists:
                 alike.append(answer)
-        if alike:
-            self.has_wildcard = True
-            stands = min(alike, key=lambda answer: names[answer.name])
-            yield DomainName(stands.name, stands.alias, wildcard=True)
-            self.notes.append(_wildcard_note(level, len(alike), stands.name))
+        yield from self._collapsed(level, sorted(alike, key=lambda answer: names[answer.name]))
+
+    def _collapsed(self, level: Level, alike: list[Answer]) -> Iterator[Found]:
+        """One record for a level's wildcard, however often the level is tried."""
+        if alike and not level.alike:
+            self.wildcards.append(level)
+            yield DomainName(alike[0].name, alike[0].alias, wildcard=True)
+        level.alike += [answer.name for answer in alike]
 
     def _names(self, parent: str, words: Iterable[str]) -> Iterator[str]:
         """What to ask below a name: nothing twice, nothing that is excluded, nothing that is too long."""
@@ -253,7 +251,7 @@ class Guessing:
         """What is to be said of the domain."""
         if self.is_unheard:
             return Coverage(self.root, Outcome.TIMED_OUT, "no name server answered")
-        said = [f"{len(self.found)} of {self.asked} names exist", *self.notes]
+        said = [f"{len(self.found)} of {self.asked} names exist", *map(_wildcard_note, self.wildcards), *self.notes]
         if self.unanswered:
             said.append(f"{self.unanswered} were not answered")
         if self.excluded:
@@ -270,21 +268,16 @@ class Guessing:
             return Outcome.NOT_LOOKED_AT
         if self.asked < self.planned or self.unanswered > TOLERATED_SILENCE * self.asked:
             return Outcome.TIMED_OUT
-        if self.has_wildcard:
+        if self.wildcards:
             return Outcome.SAMPLED
         return Outcome.ANSWERED if self.found else Outcome.SILENT
 
 
-def _answered_with(samples: Iterable[Answer]) -> set[str | None]:
-    """All that a wildcard was seen to answer with: addresses, and aliases."""
-    return {each for answer in samples for each in (*answer.addresses, answer.alias)}
-
-
-def _wildcard_note(level: Level, count: int, stands: str) -> str:
-    seen = sorted(str(each) for each in _answered_with(level.wildcard.answers) if each)
+def _wildcard_note(level: Level) -> str:
+    seen = sorted(str(each) for each in answered_with(level.wildcard.answers) if each)
     shown = ", ".join(seen[:SHOWN]) + (", …" if len(seen) > SHOWN else "")
-    with_what = f" ({shown}{'' if level.is_steady else ', always with something new'})" if shown else ""
-    return f"a wildcard answers below {level.parent}{with_what}: {stands} stands for {count} names"
+    with_what = f" ({shown}{'' if level.wildcard.is_steady else ', always with something new'})" if shown else ""
+    return f"a wildcard answers below {level.parent}{with_what}: {level.alike[0]} stands for {len(level.alike)} names"
 
 
 TOOL = Tool(

@@ -1,19 +1,12 @@
-"""Questions to name servers: asked side by side at a pace, aliases followed, wildcards found out.
-
-The queries run on an event loop in a thread of their own, so that a stopped scan waits for no name server, and a
-caller with a loop of its own is not disturbed.
-"""
+"""Questions to name servers: asked side by side at a pace, aliases followed, wildcards found out."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
-from threading import Event
 from typing import Any
 
 import dns.asyncquery
@@ -27,12 +20,14 @@ import dns.rdatatype
 
 from footprint.errors import InvalidTarget
 from footprint.target import canonical_address, parse_name
+from tasks.streaming import streamed
 from tasks.tool import Asking
 
 MAX_ALIASES = 16
 MAX_ADDRESSES = 64
 """Addresses kept of one name and family: whoever owns a zone decides how many it lists."""
-POLL_SECONDS = 0.1
+FIRST_SAMPLES, MORE_SAMPLES, MAX_ROUNDS = 2, 4, 4
+"""Names asked to find a wildcard, and to learn all that it answers with: rounds until one brings nothing new."""
 
 SOA = dns.rdatatype.SOA
 Server = tuple[str, int]
@@ -84,21 +79,33 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
-    """How a zone answers two names that nobody chose; `note` says where that could not be found out."""
+    """How a zone answers names that nobody chose; `note` says where that could not be found out.
+
+    `is_steady` is False where it went on answering with something new.
+    """
 
     answers: tuple[Answer, ...] = ()
     note: str = ""
+    is_steady: bool = True
 
     def covers(self, answer: Answer) -> bool:
         """True where the name answers as any other would, a part of a rotating pool of addresses included."""
         if not self.answers:
             return False
-        if answer.alias and answer.alias in {each.alias for each in self.answers}:
-            return True
+        aliases = {each.alias for each in self.answers}
+        if not self.is_steady:
+            return bool(answer.alias) == any(aliases)
+        if answer.alias:
+            return answer.alias in aliases
         if not answer.addresses:
-            return not answer.alias and not any(each.addresses or each.alias for each in self.answers)
+            return not any(each.addresses or each.alias for each in self.answers)
         sets = {each.addresses for each in self.answers}
         return answer.addresses in sets or (len(sets) > 1 and answer.addresses <= frozenset().union(*sets))
+
+
+def answered_with(samples: Sequence[Answer]) -> frozenset[str | None]:
+    """All that names were answered with: addresses, and aliases."""
+    return frozenset(each for answer in samples for each in (*answer.addresses, answer.alias))
 
 
 class Lookup:
@@ -121,15 +128,9 @@ class Lookup:
         """True where servers were asked and none ever answered."""
         return bool(self._unheard and not self._heard)
 
-    async def look_up(self, names: tuple[str, ...], put: Callable[[Answer], None], is_over: Callable[[], bool]) -> None:
-        """Hand over each name's answer as it comes, until all are done or it is over."""
-        pending = {asyncio.create_task(self._one(dns.name.from_text(name))) for name in names}
-        while pending and not is_over():
-            done, pending = await asyncio.wait(pending, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                put(task.result())
-
-    async def _one(self, name: dns.name.Name) -> Answer:
+    async def one(self, text: str) -> Answer:
+        """What a name is answered with, and whether any other would be answered alike."""
+        name = dns.name.from_text(text)
         answer = await self._ask(name)
         parent = name.parent()
         # Two labels and the root's empty one: a top-level domain itself is not asked for wildcards.
@@ -144,18 +145,30 @@ class Lookup:
         return self._wildcards[parent]
 
     async def _ask_wildcard(self, parent: dns.name.Name) -> Wildcard:
-        answers = []
-        for _ in range(2):
+        samples = await self._samples(parent, FIRST_SAMPLES)
+        if not all(answer.exists for answer in samples):
+            is_known = all(trail.is_answered for answer in samples for trail in answer.trails)
+            return Wildcard(note="" if is_known else "whether a wildcard answers could not be found out")
+        for _ in range(MAX_ROUNDS):
+            if all(answered_with([answer]) == answered_with(samples) for answer in samples):
+                return Wildcard(tuple(samples))
+            known = answered_with(samples)
+            samples += [answer for answer in await self._samples(parent, MORE_SAMPLES) if answer.exists]
+            if answered_with(samples) <= known:
+                return Wildcard(tuple(samples))
+        return Wildcard(tuple(samples), is_steady=False)
+
+    async def _samples(self, parent: dns.name.Name, count: int) -> list[Answer]:
+        """The answers to names that nobody would choose, until one does not exist; none where they are too long."""
+        samples: list[Answer] = []
+        while len(samples) < count and all(answer.exists for answer in samples):
             label = f"px{secrets.token_hex(8)}".encode()
             try:
-                answer = await self._ask(dns.name.Name((label, *parent.labels)))
+                name = dns.name.Name((label, *parent.labels))
             except dns.name.NameTooLong:
-                return Wildcard()
-            if not answer.exists:
-                is_known = all(trail.is_answered for trail in answer.trails)
-                return Wildcard(note="" if is_known else "whether a wildcard answers could not be found out")
-            answers.append(answer)
-        return Wildcard(tuple(answers))
+                break
+            samples.append(await self._ask(name))
+        return samples
 
     async def _ask(self, name: dns.name.Name) -> Answer:
         text = name.to_text(omit_final_dot=True)
@@ -168,12 +181,12 @@ class Lookup:
         """Ask, and ask on where a server that does not recurse left an alias open."""
         trail, seen = Trail(rdtype), [name]
         while True:
-            response, trail.rcode = await self._exchange(seen[-1], rdtype)
+            response, trail.rcode = await self.exchange(seen[-1], rdtype)
             if response is None or not _read(response, trail, seen):
                 trail.aliases = tuple(_name_or_none(alias) for alias in seen[1:])
                 return trail
 
-    async def _exchange(self, name: dns.name.Name, rdtype: str) -> tuple[dns.message.Message | None, str]:
+    async def exchange(self, name: dns.name.Name, rdtype: str) -> tuple[dns.message.Message | None, str]:
         """The first answer that says something of the name, and its rcode; or None and the last failure's word."""
         failure = ""
         for address, port in self._attempts:
@@ -208,7 +221,7 @@ class Lookup:
 def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]) -> bool:
     """Follow the aliases of an answer into `seen`, take the addresses; True where the last alias is still open."""
     known = len(seen)
-    while records := _answered(response, seen[-1], "CNAME"):
+    while records := answered(response, seen[-1], "CNAME"):
         if records[0].target in seen:
             trail.note = "its aliases form a loop"
             return False
@@ -217,7 +230,7 @@ def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]
             return False
         seen.append(records[0].target)
     # Servers rotate the order; sorted, two scans keep the same ones of too many.
-    addresses = sorted(str(canonical_address(each.address)) for each in _answered(response, seen[-1], trail.rdtype))
+    addresses = sorted(str(canonical_address(each.address)) for each in answered(response, seen[-1], trail.rdtype))
     trail.addresses = tuple(addresses[:MAX_ADDRESSES])
     if len(addresses) > MAX_ADDRESSES:
         trail.note = f"only {MAX_ADDRESSES} of its {len(addresses)} addresses were kept"
@@ -226,7 +239,7 @@ def _read(response: dns.message.Message, trail: Trail, seen: list[dns.name.Name]
     return len(seen) > known and not (addresses or trail.rcode == "NXDOMAIN" or is_final)
 
 
-def _answered(response: dns.message.Message, name: dns.name.Name, rdtype: str) -> list[Any]:
+def answered(response: dns.message.Message, name: dns.name.Name, rdtype: str) -> list[Any]:
     kind = dns.rdatatype.from_text(rdtype)
     return list(response.get_rrset(response.answer, name, dns.rdataclass.IN, kind) or ())
 
@@ -239,26 +252,5 @@ def _name_or_none(alias: dns.name.Name) -> str | None:
 
 
 def answers(lookup: Lookup, names: tuple[str, ...], asking: Asking) -> Iterator[Answer]:
-    """Run a lookup in a thread and pass its answers on as they come, until all are there, the deadline, or a stop."""
-    inbox: SimpleQueue[Answer] = SimpleQueue()
-    over = Event()
-    with ThreadPoolExecutor(1, thread_name_prefix="dns") as thread:
-        running = thread.submit(asyncio.run, lookup.look_up(names, inbox.put, over.is_set))
-        try:
-            for _ in names:
-                if (answer := _next(inbox, running, asking)) is None:
-                    break
-                yield answer
-        finally:
-            over.set()
-    running.result()
-
-
-def _next(inbox: SimpleQueue[Answer], running: Future[None], asking: Asking) -> Answer | None:
-    while not asking.is_stopped() and time.monotonic() < asking.deadline:
-        try:
-            return inbox.get(timeout=POLL_SECONDS)
-        except Empty:
-            if running.done() and inbox.empty():
-                return None
-    return None
+    """Look names up and pass their answers on as they come, until all are there, the deadline, or a stop."""
+    return streamed(names, lookup.one, asking)

@@ -1,8 +1,7 @@
-"""Which addresses are alive, which TCP ports are open, and what answers there.
+"""Which TCP ports of addresses are open, and what answers there.
 
-Three questions, each its own call: who is there (networks), which ports are open (hosts), what speaks on them
-(services). The ports come first and versions are asked of open ones only, since a version takes seconds of waiting
-and a port takes none. A network's hosts come back as records and are swept as hosts, in batches.
+Two questions, each its own call: which ports are open (hosts), what speaks on them (services). The ports come first
+and versions are asked of open ones only, since a version takes seconds of waiting and a port takes none.
 
 Needs raw sockets (root, or CAP_NET_RAW with `--privileged`) for SYN scans, and falls back to connecting without.
 nmap exits 0 for hosts that timed out, for targets it did not take and for hosts that are down: see nmap_answers.py.
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from footprint.budget import INTENSITIES, Load
 from footprint.errors import InvalidTarget, OutputNotUnderstood
 from footprint.policy import PortRange
-from footprint.records import Host, Network, Record, Service
+from footprint.records import Host, Record, Service
 from footprint.text import clean
 from tasks.nmap_answers import parse
 from tasks.nmap_load import at_rate, load_of_question
@@ -116,9 +115,9 @@ def _port_count(ports: str) -> int:
 
 
 def command(batch: Batch, options: NmapOptions) -> Command:
-    """Ask of networks who is there, of hosts which ports are open, of services what they are; a batch is of one kind.
+    """Ask of hosts which ports are open, of services what they are; a batch is of one kind.
 
-    Targets travel in a file. Raises `InvalidTarget` for a record that is neither address nor network.
+    Targets travel in a file. Raises `InvalidTarget` for a record that is no address.
     """
     aims = list(dict.fromkeys(_aim(record) for record in batch))
     argv = ("nmap", f"-T{options.timing}", "-n", *_family(aims), *_question(batch, aims, options))
@@ -128,13 +127,13 @@ def command(batch: Batch, options: NmapOptions) -> Command:
 
 def _aim(record: Record) -> IPv4Network | IPv6Network:
     match record:
-        case Network(cidr=text) | Host(address=text) | Service(address=text):
+        case Host(address=text) | Service(address=text):
             try:
                 return ip_network(text)
             except ValueError:
                 raise InvalidTarget("nmap: a target of this unit is no address") from None
         case _:
-            raise InvalidTarget("nmap: takes networks, hosts and services only")
+            raise InvalidTarget("nmap: takes hosts and services only")
 
 
 def _spelled(aim: IPv4Network | IPv6Network) -> str:
@@ -149,8 +148,6 @@ def _question(batch: Batch, aims: Sequence[IPv4Network | IPv6Network], options: 
     is_local = all(aim.is_loopback for aim in aims)
     raw, scan = ("--privileged", "-sS") if options.technique == "syn" else ("--unprivileged", "-sT")
     retries = ("--max-retries", str(options.max_retries))
-    if isinstance(batch[0], Network):
-        return (raw, "-sn", *retries, *_rates(options, options.max_rate // 2, is_local))
     asked, count = _asked_ports(batch, options)
     march = _march(len(aims), count, options)
     group = ("--min-hostgroup", str(march.group), "--max-hostgroup", str(march.group))
@@ -254,16 +251,15 @@ def progress(text: str) -> float | None:
     return low + (high - low) * min(float(percent), 100) / 100
 
 
-def _family_of(record: Network | Host | Service) -> str:
-    return "6" if ":" in (record.cidr if isinstance(record, Network) else record.address) else "4"
+def _family_of(record: Host | Service) -> str:
+    return "6" if ":" in record.address else "4"
 
 
 TOOL = Tool(
     name="nmap",
-    summary="Finds live addresses, open TCP ports, and the product and version that answers there.",
+    summary="Finds open TCP ports, and the product and version that answers there.",
     risk=Risk.SAFE,
     accepts=(
-        Intake(Network, batch=1, key=lambda network: network.cidr, lane=_family_of),
         Intake(Host, batch=64, key=lambda host: host.address, lane=_family_of),
         Intake(Service, batch=8, key=lambda service: service.address, lane=_family_of),
     ),

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
 
 from footprint.errors import OutputNotUnderstood, ToolCrashed
-from footprint.records import Coverage, Host, Network, Outcome, Service, subject_of
+from footprint.records import Coverage, Host, Outcome, Service, subject_of
 from footprint.text import clean
 from tasks.nmap_xml import Port, Report, SeenHost, read
 from tasks.tool import Batch, Found, Output
@@ -23,8 +22,8 @@ TARPIT_KEPT = 20
 Judgement = tuple[Outcome, str]
 
 
-def parse(output: Output, batch: Batch) -> Iterator[Found]:
-    """What was found at the targets of a batch, and exactly one coverage for each of them.
+def report_of(output: Output) -> Report:
+    """Read what nmap wrote, whole or cut off.
 
     Raises `OutputNotUnderstood`, or `ToolCrashed` where nmap gave up before it finished any host.
     """
@@ -34,32 +33,22 @@ def parse(output: Output, batch: Batch) -> Iterator[Found]:
     if report.error and not report.hosts:
         hint = "raw sockets need root or CAP_NET_RAW on this worker" if "raw socket" in report.error else ""
         raise ToolCrashed(f"nmap: it gave up: {report.error}", hint=hint)
+    return report
+
+
+def parse(output: Output, batch: Batch) -> Iterator[Found]:
+    """What was found at the hosts or services of a batch, and exactly one coverage for each. Raises as `report_of`."""
+    report = report_of(output)
     seen = {address: host for host in report.hosts for address in host.addresses}
     asked = len({record.address for record in batch if isinstance(record, Host | Service)})
     for record in batch:
         match record:
-            case Network():
-                yield from _discovered(record, report)
             case Host(address=address) if host := seen.get(address):
                 yield from _swept(record, host)
             case Service(address=address) if host := seen.get(address):
                 yield from _recognised(record, host)
             case Host(address=address) | Service(address=address):
                 yield Coverage(subject_of(record), *_unseen(address, report, asked))
-
-
-def _discovered(target: Network, report: Report) -> Iterator[Found]:
-    network = ip_network(target.cidr)
-    up = {ip_address(address) for host in report.hosts if host.is_up for address in host.addresses}
-    alive = sorted(address for address in up if address.version == network.version and address in network)
-    yield from (Host(str(address)) for address in alive)
-    note = f"{len(alive)} of {network.num_addresses} addresses answered"
-    if not report.is_complete or report.error:
-        yield Coverage(target.cidr, Outcome.NOT_LOOKED_AT, f"nmap ended before it was through: {note}")
-    elif not report.total:
-        yield Coverage(target.cidr, Outcome.NOT_LOOKED_AT, "nmap did not take it as a target")
-    else:
-        yield Coverage(target.cidr, Outcome.ANSWERED if alive else Outcome.SILENT, note)
 
 
 def _swept(target: Host, host: SeenHost) -> Iterator[Found]:

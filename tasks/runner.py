@@ -243,9 +243,9 @@ def _collect(
     command: Command, directory: Path, returncode: int | None, ending: Ending, seconds: float, cap: int
 ) -> Output:
     stdout, size = _read(directory / "stdout", cap)
-    stderr, _ = _read(directory / "stderr", cap)
+    stderr, errors = _read(directory / "stderr", cap)
     if ending is Ending.EXITED:
-        ending = _ending_of(returncode, is_full=size >= cap)
+        ending = _ending_of(returncode, is_full=max(size, errors) >= cap)
     last = "\n".join(clean(line) for line in stderr[-STDERR_KEPT:].splitlines())
     files = {name: _read(directory / name, OUTPUT_CAP)[0] for name in command.keeps if (directory / name).is_file()}
     return Output(stdout, last, returncode, ending, seconds, files)

@@ -3,7 +3,8 @@
 bubblewrap gives it namespaces of its own (users, processes, mounts, network, IPC, names), an empty root that is
 read-only, no capability, and a seccomp filter (seccomp.py). As root it is started under an id that owns nothing. Limits
 bound each of its processes and how many there are; the memory of all together is looked at 20 times a second, as
-RLIMIT_AS is per process. Results leave on standard output only. Where all of this cannot be had, nothing is run.
+RLIMIT_AS is per process. It yields to everybody else: the processor by nice(1), and where the machine's memory runs
+out, the kernel ends it first. Results leave on standard output only. Where all of this cannot be had, nothing is run.
 
 Needs bubblewrap 0.8 (`--disable-userns`), util-linux, coreutils, and user namespaces for unprivileged users.
 """
@@ -35,10 +36,12 @@ INODES = 20_000
 """Files in /tmp and /dev/shm: each costs the kernel a kilobyte that no process is seen to have."""
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 """What one process may map beyond the memory that all may use: interpreters map more than they touch."""
+NICENESS, OOM_SCORE = 10, 1000
 MEBIBYTE = 1024 * 1024
 
 PLACE, TMP, SHARED = "/extension", "/tmp", "/dev/shm"  # noqa: S108 -- the sandbox's own
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN_FILES = ((TMP, TMP_BYTES), (SHARED, SHARED_BYTES))
 _SYSTEM_DIRECTORIES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ARGUMENTS_FD, _FILTER_FD, _SCRIPT_FD = "3", "4", "5"
 
@@ -59,10 +62,14 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a script ended. `exceeded` says which of the sandbox's own limits ended it, and is empty where none did."""
+    """How a script ended. `exceeded` says which of the sandbox's own limits ended it, and is empty where none did.
+
+    `memory` is the most that it was seen to use, in bytes.
+    """
 
     output: Output
     exceeded: str = ""
+    memory: int = 0
 
 
 def run_script(script: Script, given: str, environment: Mapping[str, str], limits: Limits, memory: int) -> Held:
@@ -71,13 +78,25 @@ def run_script(script: Script, given: str, environment: Mapping[str, str], limit
     `environment` is all that it finds there besides PATH, HOME and the locale. Raises `SandboxMissing`.
     """
     guard = _Guard(memory * MEBIBYTE)
-    arguments = b"".join(word.encode(errors="replace") + b"\0" for word in _arguments(script, environment))
+    arguments = b"".join(_word(word) for word in _arguments(script, environment))
     data = (given.encode(errors="replace"), arguments, filter_for(), script.text.encode())
     confined = Confinement(_launcher(limits.seconds, memory), data, OUTPUT_CAP, guard.is_within)
     interpreter = (script.interpreter,) if script.interpreter else ()
     # The limit on processes is set inside, where only the sandbox's own are counted (since Linux 5.14).
     words = ("prlimit", f"--nproc={PROCESSES}", "--", *interpreter, f"{PLACE}/{script.name}")
-    return Held(run(Command(words), limits, confined=confined), guard.exceeded)
+    output = run(Command(words), limits, confined=confined)
+    if output.returncode and not output.stdout and output.stderr.startswith("bwrap: "):
+        raise SandboxMissing(f"the sandbox for extensions could not be made: {_last(output.stderr)}", hint=_REMEDY)
+    return Held(output, guard.exceeded, guard.seen)
+
+
+def _word(text: str) -> bytes:
+    # A NUL would end the word, and what follows would be an option of bubblewrap's.
+    return text.replace("\0", "").encode(errors="replace") + b"\0"
+
+
+def _last(stderr: str) -> str:
+    return clean(next(iter(stderr.strip().splitlines()[-1:]), ""), 300)
 
 
 def check_sandbox(home: Path, work_dir: Path) -> None:
@@ -92,29 +111,28 @@ def _try(work_dir: Path) -> None:
     trial = Script("trial", '#!/bin/sh\nread -r word && test "$word" = given && test -r /proc/self/status\n')
     held = run_script(trial, "given\n", {}, Limits(10, work_dir), 64)
     if held.output.returncode != 0:
-        said = clean(held.output.stderr.strip().splitlines()[-1] if held.output.stderr.strip() else "", 300)
-        raise SandboxMissing(
-            f"the sandbox for extensions does not work here: {said or 'no reason was given'}", hint=_REMEDY
-        )
+        said = _last(held.output.stderr) or "no reason was given"
+        raise SandboxMissing(f"the sandbox for extensions does not work here: {said}", hint=_REMEDY)
 
 
 def _launcher(seconds: float, memory: int) -> tuple[str, ...]:
     whole = ("--core=0", f"--cpu={int(seconds) + 1}", f"--fsize={OUTPUT_CAP}", f"--nofile={FILES}")
     limited = (_program("prlimit"), *whole, f"--as={memory * MEBIBYTE + ADDRESS_SPACE_MARGIN}", "--")
-    return (*_as_nobody(), *limited, _program("bwrap"), "--args", _ARGUMENTS_FD, "--")
+    yielding = (_program("nice"), "-n", str(NICENESS), _program("choom"), "-n", str(OOM_SCORE), "--")
+    return (*yielding, *_without_powers(), *limited, _program("bwrap"), "--args", _ARGUMENTS_FD, "--")
 
 
-def _as_nobody() -> tuple[str, ...]:
-    if os.geteuid() != 0:
-        return ()
-    identity = ("--reuid", str(NOBODYS_ID), "--regid", str(NOBODYS_ID), "--clear-groups", "--inh-caps=-all")
-    return (_program("setpriv"), *identity, "--")
+def _without_powers() -> tuple[str, ...]:
+    """Drops what a worker may have: root's id, or the ambient CAP_NET_RAW with which bubblewrap would not start."""
+    number = str(NOBODYS_ID)
+    identity = ("--reuid", number, "--regid", number, "--clear-groups") if os.geteuid() == 0 else ()
+    return (_program("setpriv"), *identity, "--ambient-caps=-all", "--inh-caps=-all", "--")
 
 
 def _program(name: str) -> str:
     found = shutil.which(name, path=search_path())
     if found is None:
-        package = {"bwrap": "bubblewrap"}.get(name, "util-linux")
+        package = {"bwrap": "bubblewrap", "nice": "coreutils"}.get(name, "util-linux")
         raise SandboxMissing(
             f"{name}, which extensions are held with, is not installed", hint=f"apt-get install {package}"
         )
@@ -156,6 +174,7 @@ class _Guard:
     most: int
     """Bytes."""
     exceeded: str = ""
+    seen: int = 0
     _look_at: float = field(default_factory=time.monotonic)
 
     def is_within(self, pid: int) -> bool:
@@ -164,8 +183,10 @@ class _Guard:
         if began < self._look_at:
             return True
         pids = list(tree_of(pid))
-        kept, inodes = _kept_files(pids[-1])
-        if kept + sum(memory_of(each) for each in pids) > self.most:
+        kept, inodes = _kept_files(pids)
+        used = kept + sum(memory_of(each) for each in pids)
+        self.seen = max(self.seen, used)
+        if used > self.most:
             self.exceeded = f"used more than {self.most // MEBIBYTE} MiB of memory"
         elif inodes > INODES:
             self.exceeded = f"made more than {INODES} files"
@@ -173,16 +194,23 @@ class _Guard:
         return not self.exceeded
 
 
-def _kept_files(pid: int) -> tuple[int, int]:
-    """Bytes and number of the files in a sandbox's own file systems, seen through one of its processes."""
-    kept = inodes = 0
-    for place, size in ((TMP, TMP_BYTES), (SHARED, SHARED_BYTES)):
-        try:
-            found = os.statvfs(f"/proc/{pid}/root{place}")
-        except OSError:
-            continue  # it has ended, or may not be looked through
-        # Until bubblewrap has made the sandbox, these are the machine's own.
-        if found.f_blocks * found.f_frsize == size:
-            kept += (found.f_blocks - found.f_bfree) * found.f_frsize
-            inodes += found.f_files - found.f_ffree
-    return kept, inodes
+def _kept_files(pids: list[int]) -> tuple[int, int]:
+    """Bytes and number of the files in a sandbox's own file systems, seen through any process that is inside.
+
+    A worker that is root without CAP_SYS_PTRACE may look through none: then only their own sizes bound them.
+    """
+    for pid in reversed(pids):
+        seen = [_used(Path(f"/proc/{pid}/root{place}"), size) for place, size in _OWN_FILES]
+        if any(seen):
+            return sum(used for used, _ in filter(None, seen)), sum(files for _, files in filter(None, seen))
+    return 0, 0
+
+
+def _used(place: Path, size: int) -> tuple[int, int] | None:
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return None  # the process has ended, or may not be looked through
+    if found.f_blocks * found.f_frsize != size:
+        return None  # it is not inside yet: these are the machine's own
+    return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree

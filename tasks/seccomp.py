@@ -104,13 +104,14 @@ class Architecture:
     clone: int
     clone3: int
     socket: int
+    socketpair: int
     ioctl: int
     has_x32: bool = False
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 0, clone=56, clone3=435, socket=41, ioctl=16, has_x32=True),
-    "aarch64": Architecture(0xC00000B7, 1, clone=220, clone3=435, socket=198, ioctl=29),
+    "x86_64": Architecture(0xC000003E, 0, clone=56, clone3=435, socket=41, socketpair=53, ioctl=16, has_x32=True),
+    "aarch64": Architecture(0xC00000B7, 1, clone=220, clone3=435, socket=198, socketpair=199, ioctl=29),
 }
 X32 = 0x40000000
 NEW_NAMESPACES = 0x7E020000
@@ -153,7 +154,8 @@ def _program(kind: Architecture) -> list[_Step]:
             steps += [(_JUMP_EQUAL, 0, 1, number), _DENY]
     steps += [(_JUMP_EQUAL, 0, 1, kind.clone3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     steps += _judged(kind.clone, 0, [(_JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES), _DENY])
-    steps += _judged(kind.socket, 0, [(_JUMP_EQUAL, 1, 0, AF_UNIX), _DENY])
+    for number in (kind.socket, kind.socketpair):
+        steps += _judged(number, 0, [(_JUMP_EQUAL, 1, 0, AF_UNIX), _DENY])
     steps += _judged(kind.ioctl, 1, [(_JUMP_EQUAL, 0, 1, TIOCSTI), _DENY, (_JUMP_EQUAL, 0, 1, TIOCLINUX), _DENY])
     return [*steps, (_RETURN, 0, 0, _ALLOW)]
 

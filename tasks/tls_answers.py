@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from footprint.errors import InvalidTarget, ToolTimedOut
-from footprint.records import Coverage, DomainName, Endpoint, Outcome, Service, subject_of
+from footprint.records import Coverage, DomainName, Endpoint, Finding, Outcome, Service, subject_of
 from footprint.target import parse_name
 from tasks.tls_certificates import View, certificate, judge
 from tasks.tls_flaws import flaws
@@ -43,7 +43,21 @@ def parse(output: Output, batch: Batch) -> Iterator[Found]:
             f"tls: not through after {round(output.seconds)} s, and sslyze tells nothing before",
             hint="a slow host: raise the module's host_timeout, or lower the intensity",
         )
-    report = read(output.stdout, output.stderr)
+    yield from _told_once(list(_of_all(endpoints, read(output.stdout, output.stderr), options)))
+
+
+def _told_once(found: list[Found]) -> Iterator[Found]:
+    """Leave out what is said of a service by a name, where the same is said of it without one."""
+    said = {(each.rule, each.subject, each.evidence) for each in found if isinstance(each, Finding)}
+    for each in found:
+        if isinstance(each, Finding):
+            name, _, service = each.subject.rpartition("@")
+            if name and (each.rule, service, each.evidence) in said:
+                continue
+        yield each
+
+
+def _of_all(endpoints: list[Endpoint], report: Report, options: TlsOptions) -> Iterator[Found]:
     seen = {server.place: server for server in report.server_scan_results}
     for endpoint in endpoints:
         server = seen.get((endpoint.name or endpoint.address, endpoint.address, endpoint.port))

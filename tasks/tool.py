@@ -14,7 +14,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
@@ -164,6 +164,8 @@ class Tool:
     configure: Callable[[dict[str, Any], Pace], Any]
     """The policy's options for this module, bounded, completed with what its intensity means here."""
     binary: Binary | None = None
+    binary_with: Callable[[Any], Binary] | None = None
+    """The program it runs with these options, where they change it."""
     command: Callable[[Batch, Any], Command] | None = None
     parse: Callable[[Output, Batch], Iterator[Found]] | None = None
     progress: Callable[[str], float | None] | None = None
@@ -185,6 +187,14 @@ class Tool:
     """Options that hold a unit to its share of each destination, where its program or its code can be held."""
     counts_for: str = ""
     """The module that it looks ahead for: where that one then has nothing to look at, this one's answer will do."""
+    takes: Callable[[Settings], tuple[Intake, ...]] | None = None
+    """What of `accepts` it takes on this installation, where that depends on it."""
+    comes_last: bool = False
+    """True where it works with all that was found: asked once nothing else of the scan waits or runs."""
+
+    def here(self, settings: Settings) -> Tool:
+        """The module as this installation has it."""
+        return replace(self, accepts=self.takes(settings)) if self.takes else self
 
     def intake_of(self, record: Record, *, is_root: bool = False) -> Intake | None:
         """The intake that takes this record, or None. `is_root`: the scan was asked for it."""

@@ -195,10 +195,11 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.binary is not None
     if tool.check:
         tool.check(under.settings, under.store)
-    account.version = version_of(tool.binary, under.work_dir)
-    account.containment = containment()
-    lesser = [untried_version(tool.binary, account.version)]
     options = _options(tool, batch, under)
+    binary = tool.binary_with(options) if tool.binary_with else tool.binary
+    account.version = version_of(binary, under.work_dir)
+    account.containment = containment()
+    lesser = [untried_version(binary, account.version)]
     if tool.installed:
         options = tool.installed(options, under.settings, account.version)
     if tool.degrade:

@@ -19,6 +19,13 @@ from tests.estate.namespaces import Namespaces, trouble
 os.environ["DO_NOT_TRACK"] = "1"
 """Prefect's client reports to its maker otherwise, and tests speak to this machine only."""
 
+NOBODY = "127.0.0.1:9"
+for _service in ("CT", "RIPESTAT", "NVD", "EPSS", "KEV"):
+    os.environ[f"PULSAR_{_service}_URL"] = f"http://{NOBODY}/"
+os.environ["PULSAR_BUCKET_URLS"] = f"http://{NOBODY}/{{bucket}}"
+os.environ["PULSAR_RESOLVERS"] = NOBODY
+"""What a test does not stand in for is asked on this machine, where nobody listens; platforms and scans inherit it."""
+
 POSTGRES_USER = "nobody"
 """PostgreSQL refuses to run as root; this account is on every Debian and Ubuntu."""
 

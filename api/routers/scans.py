@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.given import DeskDep, Id, ReaderDep
 from api.paging import Page, PagingDep
+from api.policy_schemas import FrozenPolicyOut
 from api.reading import ReadingDep
 from api.routing import router
 from api.schemas import ScanOut, ScanRequest, ScoresOut
@@ -71,6 +72,12 @@ async def list_scans(
 async def read_scan(scan_id: Id, reading: ReadingDep) -> Response:
     """One scan: how far it is, and how it ended."""
     return await reading(lambda session: ScanOut.of(scan_by_id(session, scan_id)))
+
+
+@scans.get("/{scan_id}/policy/", response_model=FrozenPolicyOut)
+async def read_scan_policy(scan_id: Id, reading: ReadingDep) -> Response:
+    """What the scan's policy said when it was asked for."""
+    return await reading(lambda session: FrozenPolicyOut(**scan_by_id(session, scan_id).policy))
 
 
 @scans.get("/{scan_id}/domains/", response_model=Page[DomainView])

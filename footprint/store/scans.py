@@ -58,9 +58,7 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
 
     Raises `Conflict` where the key was used for another request.
     """
-    if new.idempotency_key and (known := _by_key(session, new.idempotency_key)):
-        if known.request_digest != new.digest:
-            raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
+    if new.idempotency_key and (known := scan_of_key(session, new.idempotency_key, new.digest)):
         return known, False
     scan = Scan(
         asset_id=_asset_of(session, new.target),
@@ -79,8 +77,12 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
     return scan, True
 
 
-def _by_key(session: Session, key: str) -> Scan | None:
-    return session.scalars(select(Scan).where(Scan.idempotency_key == key)).one_or_none()
+def scan_of_key(session: Session, key: str, digest: str) -> Scan | None:
+    """The scan that was asked for under this key. Raises `Conflict` where that was another request."""
+    known = session.scalars(select(Scan).where(Scan.idempotency_key == key)).one_or_none()
+    if known and known.request_digest != digest:
+        raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
+    return known
 
 
 def _asset_of(session: Session, target: DomainName | Host | Network) -> UUID:

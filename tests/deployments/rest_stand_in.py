@@ -61,6 +61,8 @@ class StandIn:
     story: list[dict[str, Any] | Answer] = field(default_factory=lambda: [scan("SUCCESS", 100)])
     on_post: Answer = (201, scan("PENDING"))
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"technologies": [], "findings": []})
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """What is answered to a method and path before anything else is looked for."""
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     """Method, path with query, headers, JSON body."""
 
@@ -70,6 +72,8 @@ class StandIn:
             return 200, {"status": "ok"}
         if authorization != f"Token {TOKEN}":
             return 401, {"error": "unauthorized", "detail": "A valid token is needed."}
+        if (method, path) in self.answers:
+            return self.answers[method, path]
         if method == "POST":
             return self.on_post
         if path == f"/api/scans/{SCAN_ID}/":
@@ -112,7 +116,7 @@ def serving(stand_in: StandIn) -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server calls
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *words: object) -> None:
             return

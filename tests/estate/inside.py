@@ -21,12 +21,13 @@ from tests.estate.odd_listeners import Mail, flood
 TARPIT_PORTS = range(1000, 1400)
 FLOOD_PORT = 7777
 
+NOBODY = b"530 Login incorrect.\r\n"
 OLD = {
     (at.OLD_SSH, 22): Script(b"SSH-2.0-OpenSSH_7.2p2\r\n"),
-    (at.OLD_FTP, 21): Script(b"220 ProFTPD 1.3.5 Server (ProFTPD Default Installation) [10.87.0.41]\r\n"),
+    (at.OLD_FTP, 21): Script(b"220 ProFTPD 1.3.5 Server (ProFTPD Default Installation) [10.87.0.41]\r\n", NOBODY),
     (at.OLD_MAIL, 25): Script(b"220 sip-4kq.pulsar.test ESMTP Exim 4.87 Wed, 15 May 2024 10:00:00 +0000\r\n"),
     (at.OLD_WEB, 80): web_server("Apache/2.4.49 (Unix)", "", ""),
-    (at.PRINTER, 21): Script(b"220 (vsFTPd 2.3.4)\r\n"),
+    (at.PRINTER, 21): Script(b"220 (vsFTPd 2.3.4)\r\n", NOBODY),
     (at.PRINTER, 80): web_server("lighttpd/1.4.28", "", ""),
 }
 """Greetings of versions that nobody should run any more."""

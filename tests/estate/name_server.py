@@ -20,7 +20,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,17 +29,11 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
-import dns.rrset
 
-MAX_LINKS = 32
+from tests.estate.zone_data import Zone, ZoneSource, absolute, negative
+
 PORT_ATTEMPTS = 20
-FAULTS = frozenset({"SERVFAIL", "REFUSED", "NXDOMAIN", "DROP"})
-UNSENT = FAULTS | {"SOA"}
-SOA = "ns.invalid. hostmaster.invalid. 1 3600 600 86400 60"
-
-ZoneSource = Mapping[str, str | Sequence[str]] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,66 +43,6 @@ class Asked:
     name: str
     rdtype: str
     transport: str
-
-
-class Zone:
-    """Names with their records, wildcards (RFC 4592) and faults."""
-
-    def __init__(self, source: ZoneSource) -> None:
-        self._records: dict[dns.name.Name, dict[str, list[str]]] = {}
-        for name, line in _lines_of(source):
-            word, _, rest = line.strip().partition(" ")
-            records = self._records.setdefault(_absolute(name), {})
-            records.setdefault(word.upper(), []).append(rest.strip())
-        self._enclosers = {above for name in self._records for above in _above(name)}
-
-    def find(self, name: dns.name.Name) -> dict[str, list[str]] | None:
-        """The records of a name by type, from the wildcard at its closest encloser too; None for NXDOMAIN."""
-        if name in self._records:
-            return self._records[name]
-        if name in self._enclosers:
-            return {}
-        for above in _above(name):
-            if (wildcard := dns.name.Name((b"*", *above.labels))) in self._records:
-                return self._records[wildcard]
-            if above in self._records or above in self._enclosers:
-                return None
-        return None
-
-    def answer(self, query: dns.message.Message, *, chases: bool) -> dns.message.Message | None:
-        """Answer one question, following aliases where it `chases` (as a recursive server does); None is silence."""
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.RA if chases else dns.flags.AA
-        asked = query.question[0]
-        name, rdtype = asked.name, dns.rdatatype.to_text(asked.rdtype)
-        for _ in range(MAX_LINKS):
-            records = self.find(name)
-            if records is None:
-                return _negative(response, dns.rcode.NXDOMAIN)
-            if fault := _fault(records, rdtype):
-                return None if fault == "DROP" else _negative(response, dns.rcode.from_text(fault))
-            followed = "CNAME" if "CNAME" in records and rdtype != "CNAME" else rdtype
-            if followed not in records:
-                return _negative(response, dns.rcode.NOERROR)
-            response.answer.append(_rrset(name, followed, records[followed], asked.rdclass))
-            if followed == rdtype or not chases:
-                break
-            name = _absolute(records["CNAME"][0])
-        return response
-
-    def transfer(self, query: dns.message.Message) -> dns.message.Message:
-        """Give all records of a name and below, its SOA first and last; NOTAUTH where it has none."""
-        response, top = dns.message.make_response(query), query.question[0].name
-        soa = self._records.get(top, {}).get("SOA")
-        if soa is None:
-            return _negative(response, dns.rcode.NOTAUTH)
-        response.flags |= dns.flags.AA
-        ends = _rrset(top, "SOA", soa)
-        inside = [name for name in self._records if name.is_subdomain(top)]
-        pairs = [(name, rdtype) for name in inside for rdtype in self._records[name]]
-        some = [_rrset(name, rdtype, self._records[name][rdtype]) for name, rdtype in pairs if rdtype not in UNSENT]
-        response.answer = [ends, *some, ends]
-        return response
 
 
 class NameServer:
@@ -130,7 +64,7 @@ class NameServer:
         self.zone = Zone(zone)
         self.chases = chases
         self.place = host, port
-        self.transfers = frozenset(map(_absolute, transfers))
+        self.transfers = frozenset(map(absolute, transfers))
         self.asked: list[Asked] = []
         self._servers: list[socketserver.BaseServer] = []
         self._threads: list[threading.Thread] = []
@@ -172,7 +106,7 @@ class NameServer:
         except dns.exception.DNSException:
             return None
         if not query.question:
-            return _negative(dns.message.make_response(query), dns.rcode.FORMERR).to_wire()
+            return negative(dns.message.make_response(query), dns.rcode.FORMERR).to_wire()
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         self.asked.append(Asked(name, dns.rdatatype.to_text(question.rdtype), transport))
@@ -182,12 +116,17 @@ class NameServer:
         limit = 65535 if transport == "tcp" else max(512, query.payload)
         return _cut_to(response, limit)
 
+    def stream(self, wire: bytes) -> Iterator[bytes]:
+        """The messages that answer one over TCP: one, or none."""
+        if answer := self.respond(wire, "tcp"):
+            yield answer
+
     def _answer(self, query: dns.message.Message, transport: str) -> dns.message.Message | None:
         if query.question[0].rdtype != dns.rdatatype.AXFR:
             return self.zone.answer(query, chases=self.chases)
         if query.question[0].name in self.transfers and transport == "tcp":
             return self.zone.transfer(query)
-        return _negative(dns.message.make_response(query), dns.rcode.REFUSED)
+        return negative(dns.message.make_response(query), dns.rcode.REFUSED)
 
 
 class _Udp(socketserver.ThreadingUDPServer):
@@ -224,10 +163,11 @@ class _TcpHandler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while len(prefix := self.rfile.read(2)) == 2:
             wire = self.rfile.read(struct.unpack("!H", prefix)[0])
-            answer = self.server.owner.respond(wire, "tcp")
+            answer = None
+            for answer in self.server.owner.stream(wire):
+                self.wfile.write(struct.pack("!H", len(answer)) + answer)
             if answer is None:
                 return
-            self.wfile.write(struct.pack("!H", len(answer)) + answer)
 
 
 def free_port() -> int:
@@ -246,44 +186,6 @@ def _bound_pair(owner: NameServer) -> tuple[_Udp, _Tcp]:
         except OSError:
             udp.server_close()
     raise RuntimeError(f"no port of {owner.place[0]} is free for both UDP and TCP")
-
-
-def _lines_of(source: ZoneSource) -> Iterator[tuple[str, str]]:
-    if isinstance(source, str):
-        for line in filter(None, map(str.strip, source.splitlines())):
-            name, _, rest = line.partition(" ")
-            yield name, rest
-        return
-    for name, lines in source.items():
-        for line in [lines] if isinstance(lines, str) else lines:
-            yield name, line
-
-
-def _absolute(text: str) -> dns.name.Name:
-    return dns.name.from_text(text, origin=dns.name.root)
-
-
-def _rrset(
-    name: dns.name.Name, rdtype: str, records: list[str], rdclass: dns.rdataclass.RdataClass = dns.rdataclass.IN
-) -> dns.rrset.RRset:
-    return dns.rrset.from_text_list(name, 60, rdclass, rdtype, records, origin=dns.name.root, relativize=False)
-
-
-def _above(name: dns.name.Name) -> Iterator[dns.name.Name]:
-    while len(name.labels) > 2:
-        name = name.parent()
-        yield name
-
-
-def _fault(records: dict[str, list[str]], rdtype: str) -> str | None:
-    return next((fault for fault in FAULTS & records.keys() if {"", rdtype} & set(records[fault])), None)
-
-
-def _negative(response: dns.message.Message, rcode: dns.rcode.Rcode) -> dns.message.Message:
-    response.set_rcode(rcode)
-    if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        response.authority.append(_rrset(_absolute("test"), "SOA", [SOA]))
-    return response
 
 
 def _cut_to(response: dns.message.Message, limit: int) -> bytes:

@@ -29,6 +29,7 @@ class Pulsar:
             "resolvers": at.NS1,
             "scope_allow": f"{at.NET},{at.NET6}",
             "scope_exclude": at.EXCLUDED,
+            "tls_authorities": str(estate.authority),
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PULSAR_", "PREFECT_"))}
         named = {f"PULSAR_{name.upper()}": value for name, value in (own | settings).items()}

@@ -15,10 +15,12 @@ from prefect.states import Completed
 from flows import conduct
 from flows.conduct import Conductor
 from footprint.admission import admit
-from footprint.errors import StoreUnavailable
+from footprint.errors import InvalidPolicy, StoreUnavailable
+from footprint.policy import ScanPolicy
 from footprint.records import Host, Service
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
+from footprint.store.policies import add_policy, delete_policy
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.units import Settlement, Unit, begin_unit, finished_units, lose_unit, plan_unit, settle_unit
 from footprint.store.views import scan_by_id, services_of_scan
@@ -88,6 +90,22 @@ def scan(here: Installation) -> Begun:
     with here.store.write() as session:
         asked = admit(here.settings, target="127.0.0.1", policy="network_sweep", comment="", origin="api")
         return begin(session, insert_scan(session, asked)[0].id, uuid4())
+
+
+def test_a_run_from_prefect_takes_a_policy_of_ones_own(here: Installation) -> None:
+    mine = ScanPolicy(name="mine", modules={"dns": {}})
+    with here.store.write() as session:
+        add_policy(session, mine)
+        add_policy(session, ScanPolicy(name="outdated", modules={"abandoned": {}}))
+    run = uuid4()
+    begun = conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="")
+    assert begun.policy == mine
+    with here.store.write() as session:
+        delete_policy(session, "mine")
+    assert conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="").policy == mine
+    for name, said in (("mine", "no policy of that name"), ("outdated", "is no module")):
+        with pytest.raises(InvalidPolicy, match=said):
+            conduct.begin_scan(uuid4(), None, target="127.0.0.1", policy=name, comment="")
 
 
 def _play(scan: Begun) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from flows.frontier import Bounds, Frontier, seeds
 from footprint.records import DomainName, Host, Network, Record, Service
 from footprint.scope import Scope
+from footprint.settings import Settings
 from footprint.store.units import Unit
 from tasks.tool import Intake, Risk, Tool
 
@@ -148,6 +150,28 @@ def test_a_network_is_begun_in_pieces() -> None:
     assert seeds(DomainName("example.com")) == [DomainName("example.com")]
 
 
+def test_a_module_that_comes_last_waits_until_nothing_else_waits_or_runs() -> None:
+    closing = replace(_tool("closing", _intake(Host, 9)), comes_last=True)
+    frontier = _frontier(closing, NAMES, PORTS)
+    frontier.offer(_hosts(1))
+    assert frontier.waiting() == {"closing": 1, "ports": 1}
+    unit = frontier.take()
+    assert unit is not None
+    assert unit.module == "ports"
+    assert frontier.take(running=["ports"]) is None
+    frontier.offer(_hosts(2), depth=1)
+    assert [found.module for found in _all(frontier)] == ["ports", "closing"]
+    frontier.offer(_hosts(3))
+    assert frontier.take(running=["closing"]) is not None
+    assert frontier.take(running=["closing"]) is not None
+
+
+def test_a_module_takes_what_it_takes_on_this_installation() -> None:
+    local = replace(PORTS, takes=lambda settings: (Intake(Host, 1, key=lambda record: record),) * settings.api_port)
+    assert [len(local.here(Settings(api_port=number)).accepts) for number in (1, 2)] == [1, 2]
+    assert PORTS.here(Settings()) is PORTS
+
+
 class Weighing:
     """A door that bears so many records, and lets those pass that are not held."""
 
@@ -168,9 +192,9 @@ def test_a_unit_that_may_not_begin_keeps_its_place_and_its_number() -> None:
     frontier = _frontier()
     frontier.offer(_hosts(1, 2))
     held = Weighing(held=frozenset({"93.184.216.1"}))
-    assert frontier.take(held) is None
+    assert frontier.take((), held) is None
     assert frontier.waiting() == {"ports": 1}
-    unit = frontier.take(Weighing())
+    unit = frontier.take((), Weighing())
     assert unit == Unit("ports", 1, 0, tuple(_hosts(1, 2)))
 
 
@@ -178,27 +202,27 @@ def test_records_of_another_destination_pass_by_those_that_may_not_begin() -> No
     frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
     frontier.offer([Host("93.184.216.1"), Host("93.184.217.1"), Host("93.184.217.2")])
     held = Weighing(held=frozenset({"93.184.216.1"}))
-    assert frontier.take(held) == Unit("ports", 1, 0, (Host("93.184.217.1"), Host("93.184.217.2")))
-    assert frontier.take(held) is None
-    assert frontier.take(Weighing()) == Unit("ports", 2, 0, (Host("93.184.216.1"),))
+    assert frontier.take((), held) == Unit("ports", 1, 0, (Host("93.184.217.1"), Host("93.184.217.2")))
+    assert frontier.take((), held) is None
+    assert frontier.take((), Weighing()) == Unit("ports", 2, 0, (Host("93.184.216.1"),))
 
 
 def test_in_order_nothing_passes_by() -> None:
     frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
     frontier.offer([Host("93.184.216.1"), Host("93.184.217.1")])
-    assert frontier.take(Weighing(held=frozenset({"93.184.216.1"})), in_order=True) is None
+    assert frontier.take((), Weighing(held=frozenset({"93.184.216.1"})), in_order=True) is None
 
 
 def test_a_unit_too_heavy_for_its_destination_is_made_smaller() -> None:
     frontier = _frontier()
     frontier.offer(_hosts(1, 2, 3))
-    assert frontier.take(Weighing(most=1)) == Unit("ports", 1, 0, tuple(_hosts(1)))
-    assert frontier.take(Weighing()) == Unit("ports", 2, 0, tuple(_hosts(2, 3)))
+    assert frontier.take((), Weighing(most=1)) == Unit("ports", 1, 0, tuple(_hosts(1)))
+    assert frontier.take((), Weighing()) == Unit("ports", 2, 0, tuple(_hosts(2, 3)))
 
 
 def test_records_of_one_key_part_only_where_they_are_too_heavy_together() -> None:
     frontier = _frontier()
     frontier.offer([Service("93.184.216.1", port) for port in (22, 80, 443)])
-    taken = [frontier.take(Weighing(most=1)) for _ in range(3)]
+    taken = [frontier.take((), Weighing(most=1)) for _ in range(3)]
     assert [unit and [record.port for record in unit.records] for unit in taken] == [[22], [80], [443]]  # type: ignore[union-attr]
-    assert frontier.take(Weighing(most=1)) is None
+    assert frontier.take((), Weighing(most=1)) is None

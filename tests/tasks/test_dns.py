@@ -11,12 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from footprint.errors import LookupFailed, PlatformError
-from footprint.records import Coverage, DomainName, Host, Outcome, Record
+from footprint.records import Coverage, DnsRecord, DomainName, Finding, Host, Outcome, Record
 from tasks.dns import PACES, TOOL, DnsOptions, configure, probe, servers_of
 from tasks.lookup import MAX_ADDRESSES, MAX_ALIASES, Answer, Trail, Wildcard
 from tasks.tool import Found, Pace, Risk
 from tests.estate.name_server import NameServer, free_port
 from tests.tasks.asking import asking
+from tests.tasks.rotating import Rotating
 
 CHAIN = "".join(f"l{n}.chain.test CNAME l{n + 1}.chain.test\n" for n in range(25)) + "l25.chain.test A 127.0.0.1\n"
 MANY = "".join(f"many.example.test A 127.1.0.{n}\n" for n in range(1, 101))
@@ -71,7 +72,8 @@ def server() -> Iterator[NameServer]:
 
 
 def options(**given: object) -> DnsOptions:
-    return DnsOptions.model_validate({"timeout": 5, "tries": 1, "rate": 1000, **given})
+    """Addresses and aliases only: what else a zone says is `test_dns_records`'s matter."""
+    return DnsOptions.model_validate({"timeout": 5, "tries": 1, "rate": 1000, "records": False, **given})
 
 
 IMPATIENT = options(timeout=1)
@@ -83,7 +85,7 @@ def look_up(server: NameServer, *names: str, how: DnsOptions | None = None) -> l
 
 
 def shown(found: list[Found]) -> list[Record]:
-    return [entry for entry in found if not isinstance(entry, Coverage)]
+    return [entry for entry in found if not isinstance(entry, Coverage | Finding)]
 
 
 def coverage(found: list[Found]) -> dict[str, tuple[Outcome, str]]:
@@ -300,6 +302,17 @@ def test_a_wildcards_alias_is_known_by_its_name_whatever_its_addresses(alias: st
     assert wildcard.covers(answer((alias,) if alias else (), "3.3.3.3")) is covered
 
 
+@pytest.mark.parametrize("size", [4, None], ids=["a pool", "never the same"])
+def test_a_wildcard_of_many_addresses_is_known_for_one(size: int | None) -> None:
+    names = [f"n{number}.pool.test" for number in range(6)]
+    with Rotating(size) as server:
+        found = look_up(server, *names, "mail.pool.test")
+    marks = {record.name: record.wildcard for record in shown(found) if isinstance(record, DomainName)}
+    assert {name: marks[name] for name in names} == dict.fromkeys(names, True)
+    assert not marks["mail.pool.test"]
+    assert {record.name for record in shown(found) if isinstance(record, Host)} == {*names[:3], "mail.pool.test"}
+
+
 def test_no_server_at_all_is_a_failure_that_names_the_remedy() -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     found: list[Found] = []
@@ -443,7 +456,7 @@ def test_a_system_without_name_servers_is_told_where_to_name_some(tmp_path: Path
 
 def test_the_module_sends_nothing_to_the_target_and_says_what_it_makes() -> None:
     assert TOOL.risk is Risk.PASSIVE
-    assert TOOL.produces == (DomainName, Host)
+    assert TOOL.produces == (DomainName, Host, DnsRecord, Finding)
     assert TOOL.binary is None
     (intake,) = TOOL.accepts
     assert intake.key(DomainName("a.example.test", cname="b.example.test")) == "a.example.test"

@@ -6,11 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
-import dns.message
-import dns.rrset
 import pytest
 from pydantic import ValidationError
 
@@ -21,6 +18,7 @@ from tasks.dns_brute import SMALL, TOOL, DnsBruteOptions, permutations, probe, w
 from tasks.tool import Pace, Risk
 from tests.estate.name_server import NameServer, free_port
 from tests.tasks.asking import asking
+from tests.tasks.rotating import Rotating
 
 ZONE = """
 www.example.test          A 127.0.0.1
@@ -191,27 +189,6 @@ def test_half_an_answer_does_not_tell_a_name_from_the_wildcard(server: NameServe
     assert "1 were not answered" in run.note
 
 
-class Rotating(NameServer):
-    """Answers any name below `pool.test` with an address it never gave before, or one of a few; one is its own."""
-
-    def __init__(self, size: int | None) -> None:
-        super().__init__({"own.test": "A 127.0.0.1"})
-        self._numbers = count()
-        self._size = size
-
-    def _answer(self, query: dns.message.Message, transport: str) -> dns.message.Message | None:
-        question = query.question[0]
-        response = dns.message.make_response(query)
-        label = question.name.labels[0].decode()
-        if label == "mail":
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "CNAME", "mx.other.test."))
-        elif question.rdtype == 1:
-            number = next(self._numbers) % self._size if self._size else next(self._numbers)
-            address = "127.9.9.9" if label == "shop" else f"127.{1 + number // 250}.0.{number % 250}"
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", address))
-        return response
-
-
 def test_a_wildcard_with_a_pool_of_addresses_is_one_record() -> None:
     with Rotating(size=5) as server:
         run = Run(server, "pool.test")
@@ -226,6 +203,16 @@ def test_a_wildcard_that_never_repeats_itself_makes_no_noise() -> None:
     assert run.found["mail.pool.test"].cname == "mx.other.test"
     assert run.outcome is Outcome.SAMPLED
     assert "always with something new" in run.note
+
+
+@pytest.mark.usefixtures("few_words")
+def test_a_level_that_is_tried_twice_has_one_record_for_its_wildcard(server: NameServer) -> None:
+    run = Run(server, "wild.test", options={"permutations": True})
+    assert [found.name for found in run.found.values() if found.wildcard] == ["www.wild.test"]
+    assert re.search(r"^2 of \d+ names exist; a wildcard answers below wild.test \(127.0.1.1\): [^;]+$", run.note)
+    stands_for = re.search(r"stands for (\d+) names", run.note)
+    assert stands_for
+    assert int(stands_for[1]) > 8
 
 
 @pytest.mark.usefixtures("few_words")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from footprint.errors import OutputNotUnderstood, ToolCrashed
-from footprint.records import Coverage, Host, Network, Outcome, Record, Service
+from footprint.records import Coverage, Host, Outcome, Record, Service
 from footprint.store.packing import unpack
 from tasks.nmap_answers import parse
 from tasks.nmap_xml import read
@@ -98,31 +97,6 @@ def test_ports_that_nobody_asked_about_are_dropped() -> None:
     assert [record for record in found if isinstance(record, Service)] == [Service("127.0.64.81", 2121)]
 
 
-def test_addresses_outside_of_the_network_are_dropped() -> None:
-    found = _parse(_recorded("discovery"), [Network("127.0.64.84/30")])
-    assert [record for record in found if isinstance(record, Host)] == _hosts(*(f"127.0.64.8{n}" for n in range(4, 8)))
-    assert _notes(found) == {"127.0.64.84/30": "4 of 4 addresses answered"}
-
-
-def test_a_network_in_which_nobody_answers_is_silent() -> None:
-    text = re.sub(r"<host>.*</host>\n", "", _recorded("discovery"), flags=re.DOTALL)
-    found = _parse(text, [Network("127.0.64.80/29")])
-    assert found == [Coverage("127.0.64.80/29", Outcome.SILENT)]
-    assert _notes(found) == {"127.0.64.80/29": "0 of 8 addresses answered"}
-
-
-def test_a_network_that_nmap_did_not_take_was_not_looked_at() -> None:
-    found = _parse(_recorded("no_targets"), [Network("192.0.2.0/30")])
-    assert _coverage(found) == {"192.0.2.0/30": Outcome.NOT_LOOKED_AT}
-
-
-def test_a_network_that_was_cut_off_was_not_looked_at_whole() -> None:
-    text = _recorded("discovery")
-    found = _parse(text[: text.index("127.0.64.83")], [Network("127.0.64.80/29")], ending=Ending.TIMED_OUT)
-    assert _coverage(found) == {"127.0.64.80/29": Outcome.NOT_LOOKED_AT}
-    assert "3 of 8 addresses answered" in _notes(found)["127.0.64.80/29"]
-
-
 def test_a_host_that_is_down_is_silent() -> None:
     """On its own network nmap leaves a host that ignores ARP out of the report, also after -Pn."""
     text = _recorded("closed_only").replace('<hosts up="1" down="0" total="1"/>', '<hosts up="1" down="1" total="2"/>')
@@ -180,7 +154,7 @@ def test_a_target_cannot_end_the_report() -> None:
     assert _coverage(_parse(cut, [Service("127.0.64.71", 8081)])) == {"127.0.64.71:8081/tcp": Outcome.NOT_LOOKED_AT}
 
 
-@pytest.mark.parametrize("name", ["sweep", "versions", "mac_and_skipped", "killed", "discovery"])
+@pytest.mark.parametrize("name", ["sweep", "versions", "mac_and_skipped", "killed"])
 def test_wherever_a_report_breaks_off_nothing_is_made_up(name: str) -> None:
     text = _recorded(name)
     batch = [unpack(packed) for packed in json.loads((FIXTURES / name / "case.json").read_text())["batch"]]

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from footprint.records import Coverage, Host, Network, Outcome, Record, Service
+from tasks import nmap_discovery
 from tasks.nmap import TOOL, command, configure, degrade, powers_of, powers_probe
 from tasks.nmap_answers import parse
 from tasks.runner import Limits, run
 from tasks.tool import Command, Output, Pace
 from tests.estate.listeners import HTTP, RANGE_PORTS, REDIS, SILENT, SSH, Listeners, Place, Truth, test_range
+
+PACE = Pace(4, 120, "top:100")
 
 pytestmark = pytest.mark.skipif(shutil.which("nmap") is None, reason="nmap is not installed here")
 
@@ -51,12 +54,15 @@ def estate() -> Iterator[Listeners]:
 
 
 def _ask(batch: list[Record], folder: Path, said: dict[str, Any] | None = None) -> list[Record | Coverage]:
-    options, _ = degrade(configure(said or {}, Pace(4, 120, "top:100")), powers_of(_run(powers_probe(), folder)))
+    options, _ = degrade(configure(said or {}, PACE), powers_of(_run(powers_probe(), folder)))
     return list(parse(_run(command(batch, options), folder), batch))
 
 
 def test_a_network_gives_hosts_hosts_give_ports_ports_give_versions(estate: Listeners, tmp_path: Path) -> None:
-    hosts = [record for record in _ask([Network("127.0.66.0/29")], tmp_path) if isinstance(record, Host)]
+    networks: list[Record] = [Network("127.0.66.0/29")]
+    asked = nmap_discovery.command(networks, nmap_discovery.configure({}, PACE))
+    found = nmap_discovery.parse(_run(asked, tmp_path), networks)
+    hosts = [record for record in found if isinstance(record, Host)]
     assert set(estate.addresses) <= {host.address for host in hosts}
     ports = [record for record in _ask([*hosts], tmp_path) if isinstance(record, Service)]
     own = [port for port in ports if port.port in RANGE_PORTS and port.address in estate.addresses]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from footprint.errors import InvalidTarget, OutputNotUnderstood, PulsarError, ToolCrashed, ToolTimedOut
-from footprint.records import Coverage, DomainName, Endpoint, Finding, Outcome, Severity
+from footprint.records import Coverage, DomainName, Endpoint, Finding, Outcome, Severity, subject_of
 from footprint.settings import Settings
+from tasks import tls_answers
 from tasks.runner import Limits, run
 from tasks.tls import TOOL, command, installed
 from tasks.tls_answers import NAMES_KEPT, parse
@@ -358,3 +359,14 @@ def test_certificates_are_drawn_up_for_any_name_and_time(tmp_path: Path) -> None
     made = make_certificates(tmp_path, {"one": Draft(names=("one.test",))}, now=then)
     assert made["one"].with_suffix(".pem").read_bytes().startswith(b"-----BEGIN CERTIFICATE")
     assert Severity.NONE not in {flaw.severity for flaw in FLAWS}
+
+
+def test_what_is_wrong_without_a_name_too_is_said_of_the_service_alone() -> None:
+    bare, named = Endpoint("127.0.0.1", 443), Endpoint("127.0.0.1", 443, "a.test")
+    expired = Finding("tls/expired", subject_of(bare), evidence="valid until 2020-01-01")
+    again = replace(expired, subject=subject_of(named))
+    other = replace(again, evidence="valid until 2021-01-01")
+    foreign = Finding("tls/name-mismatch", subject_of(named), evidence="names: b.test")
+    assert list(tls_answers._told_once([again, foreign, expired])) == [foreign, expired]
+    told = list(tls_answers._told_once([other, expired]))
+    assert [each.evidence for each in told if isinstance(each, Finding)] == [other.evidence, expired.evidence]

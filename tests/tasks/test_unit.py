@@ -273,3 +273,13 @@ def test_a_command_is_built_for_what_is_installed(under: Circumstances, stand_in
     stand_in(binary=told, installed=installed, command=command, parse=lambda output, batch: iter(()), degrade=None)
     settled = carry_out(Unit("nmap", 1, 0, (HERE,)), replace(under, settings=Settings(resolvers=("127.0.0.9:5353",))))
     assert settled.command == "echo 127.0.0.9:5353 7.95"
+
+
+def test_options_may_choose_another_program(under: Circumstances, stand_in: Callable[..., None]) -> None:
+    real = tool_named("nmap").binary
+    assert real is not None
+    other = replace(real, name="no-such-program", install="apt-get install other")
+    stand_in(binary_with=lambda options: other if options.ports == "all" else real, degrade=None)
+    settled = carry_out(Unit("nmap", 1, 0, (HERE,)), replace(under, policy=PRESETS["full_discovery"]))
+    assert (settled.status, settled.error) == (UnitStatus.SKIPPED, "no-such-program: not installed on this worker")
+    assert settled.hint == "apt-get install other"
