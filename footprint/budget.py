@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 from uuid import UUID
 
@@ -142,16 +142,25 @@ def destinations(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(sorted({network for record in records for network in _networks(record)}))
 
 
-def _networks(record: Record) -> Iterator[str]:
+def addresses_in(records: Iterable[Record]) -> int:
+    """How many addresses hosts and networks are, one after the other."""
+    return sum(network.num_addresses for record in records if (network := _network_of(record)))
+
+
+def _network_of(record: Record) -> IPv4Network | IPv6Network | None:
     match record:
         case Host(address=text) | Service(address=text) | Endpoint(address=text) | Network(cidr=text):
             try:
-                network = ip_network(text)
+                return ip_network(text)
             except ValueError:
-                return  # such a record is refused before anything is sent
+                return None  # such a record is refused before anything is sent
         case _:
-            return
-    if network.is_loopback:
+            return None
+
+
+def _networks(record: Record) -> Iterator[str]:
+    network = _network_of(record)
+    if network is None or network.is_loopback:
         return
     length = PREFIXES[network.version]
     if network.prefixlen >= length:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from footprint.budget import Load, Share, paced_load
+from footprint.budget import Load, Share, addresses_in, paced_load
 from footprint.records import Host, Network
 from tasks.tool import Batch
 
@@ -28,8 +27,7 @@ Options = TypeVar("Options", bound=BaseModel)
 def load_of_question(batch: Batch, ports: int, max_rate: int) -> Load:
     """The load of a batch, all networks, all hosts or all services; hosts are asked about so many ports, twice each."""
     if isinstance(batch[0], Network):
-        addresses = sum(ip_network(record.cidr).num_addresses for record in batch if isinstance(record, Network))
-        return paced_load(PROBES * addresses, max_rate)
+        return paced_load(PROBES * addresses_in(batch), max_rate)
     if isinstance(batch[0], Host):
         return paced_load(2 * ports * len(batch), max_rate)
     packets, connections = PACKETS_A_SERVICE * len(batch), min(len(batch), SERVICES_AT_ONCE)

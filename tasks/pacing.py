@@ -17,7 +17,8 @@ PACKETS_UNKNOWN = 300.0
 
 def load_of(tool: Tool, batch: Batch, options: Any) -> Load | None:
     """What a unit sends one destination; None where it sends none of them anything."""
-    if tool.risk is Risk.PASSIVE or not destinations(batch):
+    risk = tool.risk_with(options) if tool.risk_with else tool.risk
+    if risk is Risk.PASSIVE or not destinations(batch):
         return None
     return tool.load(batch, options) if tool.load else _guessed(options)
 
@@ -57,7 +58,7 @@ def paced(tool: Tool, batch: Batch, options: Any, allowance: Allowance, share: S
     if why := too_heavy(tool.name, load, allowance):
         raise TooHeavy(why, hint="raise the policy's intensity, budget or connections, or leave the module out")
     given = share or alone(load, allowance)
-    return tool.at_rate(options, given) if tool.at_rate else options if tool.load else _held(options, given)
+    return tool.at_rate(options, given) if tool.at_rate else _held(options, given)
 
 
 def too_heavy(module: str, load: Load, allowance: Allowance) -> str:
