@@ -25,7 +25,7 @@ HOSTS = 14
 """Those of the target that are there, the excluded one left out: each answers a closed port with a reset."""
 SWEEP_SECONDS = 10
 MOST_SECONDS = 900.0
-MIXED = ("nmap", "http_probe", "tls", "ssh_audit", "service_checks")
+MIXED = ("nmap_discovery", "nmap", "http_probe", "tls", "ssh_audit", "service_checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Bench:
     def sweep(self, intensity: int, scans: int, seconds: float = SWEEP_SECONDS) -> Line:
         """So many scans at once that look for open ports, each for about so many seconds."""
         ports = max(2, min(59_999, int(INTENSITIES[intensity].packets * seconds / HOSTS)))
-        policy = _policy(intensity, ("nmap",), f"{60_000 - ports}-59999")
+        policy = _policy(intensity, ("nmap_discovery", "nmap"), f"{60_000 - ports}-59999")
         return self._measure(f"ports, intensity {intensity}, {_scans(scans)}", policy, scans)
 
     def mixed(self, intensity: int, scans: int) -> Line:

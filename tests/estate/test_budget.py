@@ -41,7 +41,9 @@ def test_three_scans_of_the_same_hosts_are_no_heavier_than_one_and_waste_nothing
     namespaces: Namespaces, tmp_path: Path
 ) -> None:
     namespaces.add(*HOSTS)
-    policy = ScanPolicy(name="own", modules={"nmap": {}}, intensity=5, budget=BUDGET, ports="20000-20159")
+    policy = ScanPolicy(
+        name="own", modules={"nmap_discovery": {}, "nmap": {}}, intensity=5, budget=BUDGET, ports="20000-20159"
+    )
     playing = Playing(namespaces.scanner, tmp_path, scope_allow="10.87.0.0/24", scope_exclude=EXCLUDED)
     scans = [playing.ask(TARGET, policy) for _ in range(3)]
     with Meter(namespaces) as meter:
