@@ -24,6 +24,9 @@ from tasks.tool import Intake, Tool
 SWEEP_ADDRESSES = 64
 """A network is looked at in pieces of this many addresses, so that results and progress come early."""
 
+LOOKED_AHEAD = 1024
+"""Keys of a lane among which those of another destination are looked for, where the oldest may not go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -68,7 +71,7 @@ class _Lane:
         """Keys for a unit: the oldest; and where those may not go, the oldest of each destination by itself."""
         yield list(islice(self.waiting, self.intake.batch))
         by_place: dict[tuple[str, ...], list[Hashable]] = {}
-        for key, records in self.waiting.items():
+        for key, records in islice(self.waiting.items(), LOOKED_AHEAD):
             chosen = by_place.setdefault(destinations(records), [])
             if len(chosen) < self.intake.batch:
                 chosen.append(key)

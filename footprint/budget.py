@@ -6,9 +6,10 @@ connections open at once, whatever tool, scan or worker they come from. Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import NamedTuple
 from uuid import UUID
 
@@ -139,34 +140,39 @@ def tool_key(module: str) -> str:
 
 def destinations(records: Iterable[Record]) -> tuple[str, ...]:
     """The networks (CIDR) that records lie in, sorted. Names have none; on loopback nothing leaves the machine."""
-    return tuple(sorted({network for record in records for network in _networks(record)}))
+    return tuple(sorted({network for record in records for network in _networks_of(record)}))
 
 
 def addresses_in(records: Iterable[Record]) -> int:
     """How many addresses hosts and networks are, one after the other."""
-    return sum(network.num_addresses for record in records if (network := _network_of(record)))
+    return sum(ip_network(text).num_addresses for record in records if (text := _where(record)) and _networks(text))
 
 
-def _network_of(record: Record) -> IPv4Network | IPv6Network | None:
+def _networks_of(record: Record) -> tuple[str, ...]:
+    text = _where(record)
+    return _networks(text) if text else ()
+
+
+def _where(record: Record) -> str | None:
     match record:
         case Host(address=text) | Service(address=text) | Endpoint(address=text) | Network(cidr=text):
-            try:
-                return ip_network(text)
-            except ValueError:
-                return None  # such a record is refused before anything is sent
+            return text
         case _:
             return None
 
 
-def _networks(record: Record) -> Iterator[str]:
-    network = _network_of(record)
-    if network is None or network.is_loopback:
-        return
+@lru_cache(maxsize=1 << 16)
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        return ()  # such a record is refused before anything is sent
+    if network.is_loopback:
+        return ()
     length = PREFIXES[network.version]
     if network.prefixlen >= length:
-        yield str(network.supernet(new_prefix=length))
-    else:
-        yield from map(str, network.subnets(new_prefix=length))
+        return (str(network.supernet(new_prefix=length)),)
+    return tuple(map(str, network.subnets(new_prefix=length)))
 
 
 def decide(request: Request, claims: Sequence[Claim]) -> Share | Held:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
+from footprint.admission import scope_of
 from footprint.budget import (
     INTENSITIES,
     Allowance,
@@ -15,11 +16,13 @@ from footprint.budget import (
     Load,
     Request,
     Share,
+    addresses_in,
     allowance_of,
     decide,
     destinations,
     paced_load,
 )
+from footprint.errors import TargetRefused
 from footprint.policy import ScanPolicy
 from footprint.records import DnsRecord, DomainName, Endpoint, Host, Network, Record, Service
 from footprint.settings import Settings
@@ -134,6 +137,19 @@ def test_a_tool_has_no_more_places_than_the_installation_gives_it() -> None:
 def test_what_lasts_longer_than_a_second_is_a_sweep() -> None:
     assert paced_load(100, 400) == Load(100, 1)
     assert paced_load(500, 400) == Load(400, 1, is_sweep=True)
+
+
+def test_addresses_are_counted_where_anything_is_sent() -> None:
+    records: list[Record] = [Network("198.51.100.0/26"), Host("198.51.100.7"), Host("127.0.0.1"), Host("nonsense")]
+    assert addresses_in(records) == 65
+
+
+def test_no_policy_covers_a_larger_network_than_the_installation() -> None:
+    wide = ScanPolicy(name="own", modules={}, max_addresses=65536)
+    scope = scope_of(Settings(max_addresses=16), Network("93.184.216.0/24"), wide)
+    with pytest.raises(TargetRefused):
+        scope.admit(Network("93.184.216.0/24"))
+    scope_of(Settings(), Network("93.184.216.0/24"), wide).admit(Network("93.184.216.0/24"))
 
 
 def test_limits_of_tools_are_read_from_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
