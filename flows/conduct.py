@@ -29,7 +29,7 @@ from footprint.records import Record
 from footprint.states import Status
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
-from footprint.store.ledger import release
+from footprint.store.ledger import Owner, release
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
@@ -168,7 +168,7 @@ class Conductor:
 
     def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
-        release(session, self._scan.id, unit.module, unit.batch)
+        release(session, Owner(self._scan.id, self._scan.attempt, unit.module, unit.batch))
         lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
         return records_of(session, unit_id)
 

@@ -217,13 +217,14 @@ class Frontier:
 
 
 def _bearable(unit: Unit, intake: Intake, door: Door) -> Unit:
-    """As much of a unit as may ever pass: fewer keys first, and at last fewer records of one."""
-    while len(unit.records) > 1 and not door.is_bearable(unit):
-        keys = list(dict.fromkeys(intake.key(record) for record in unit.records))
+    """As much of a unit as may ever pass: fewer keys first, and at last fewer records of one; all where none may."""
+    smaller = unit
+    while len(smaller.records) > 1 and not door.is_bearable(smaller):
+        keys = list(dict.fromkeys(intake.key(record) for record in smaller.records))
         kept = set(keys[: max(1, len(keys) // 2)])
-        most = len(unit.records) if len(keys) > 1 else len(unit.records) // 2
-        unit = replace(unit, records=tuple(one for one in unit.records if intake.key(one) in kept)[:most])
-    return unit
+        most = len(smaller.records) if len(keys) > 1 else len(smaller.records) // 2
+        smaller = replace(unit, records=tuple(one for one in smaller.records if intake.key(one) in kept)[:most])
+    return smaller if door.is_bearable(smaller) else unit
 
 
 def _endpoint(service: Service, name: str | None) -> Endpoint:

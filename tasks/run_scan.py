@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from footprint.admission import scope_of
 from footprint.budget import Share
 from footprint.errors import StoreUnavailable
-from footprint.store.ledger import share_of
+from footprint.store.ledger import Owner, share_of
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -36,7 +36,7 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     here = installation()
     begin = partial(begin_unit, scan_id=scan.id, attempt=scan.attempt, module=module, batch=batch)
     unit_id, unit = here.store.keep(begin)
-    share = here.store.keep(partial(share_of, scan_id=scan.id, module=module, batch=batch))
+    share = here.store.keep(partial(share_of, owner=Owner(scan.id, scan.attempt, module, batch)))
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
     settled = carry_out(unit, _circumstances(here, scan, unit_id, share))

@@ -11,12 +11,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from footprint.budget import Claim, Held, Request, Share, decide
 from footprint.states import LIVE
-from footprint.store.tables import ClaimRow, Scan, now
+from footprint.store.claim_table import ClaimRow
+from footprint.store.tables import Scan, now
 
 ALL_CLAIMS = 0x50554C53
 """PostgreSQL's advisory lock for who decides on claims. SQLite has one writer at a time anyway."""
@@ -61,10 +62,11 @@ def claims_now(session: Session) -> list[Claim]:
 
 
 def acquire(session: Session, owner: Owner, request: Request) -> Share | Held:
-    """Claim what a unit is to get of each of its keys, or nothing: in one transaction that writes."""
+    """Claim what a unit is to get of each of its keys, or nothing: in one transaction that writes. Safe to repeat."""
     if session.get_bind().dialect.name == "postgresql":
         # Until the transaction ends. What was committed before is seen: each statement looks anew (READ COMMITTED).
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ALL_CLAIMS})
+    session.execute(delete(ClaimRow).where(_of(owner)))
     share = decide(request, claims_now(session))
     if isinstance(share, Share):
         session.add_all(
@@ -84,19 +86,26 @@ def acquire(session: Session, owner: Owner, request: Request) -> Share | Held:
     return share
 
 
-def share_of(session: Session, scan_id: UUID, module: str, batch: int) -> Share | None:
+def _of(owner: Owner) -> ColumnElement[bool]:
+    return and_(
+        ClaimRow.scan_id == owner.scan_id,
+        ClaimRow.attempt == owner.attempt,
+        ClaimRow.module == owner.module,
+        ClaimRow.batch == owner.batch,
+    )
+
+
+def share_of(session: Session, owner: Owner) -> Share | None:
     """What a unit was given of each of its destinations; None where it claimed none."""
-    own = select(ClaimRow).where(ClaimRow.scan_id == scan_id, ClaimRow.module == module, ClaimRow.batch == batch)
-    row = session.scalars(own.where(ClaimRow.key.startswith("net:"))).first()
+    row = session.scalars(select(ClaimRow).where(_of(owner), ClaimRow.key.startswith("net:"))).first()
     return Share(row.packets, row.connections) if row else None
 
 
-def release(session: Session, scan_id: UUID, module: str, batch: int) -> None:
+def release(session: Session, owner: Owner) -> None:
     """Give back what a unit claimed; safe to repeat. A burst is given back in a second."""
-    own = and_(ClaimRow.scan_id == scan_id, ClaimRow.module == module, ClaimRow.batch == batch)
-    session.execute(delete(ClaimRow).where(own, ClaimRow.is_burst.is_(False)))
-    session.execute(update(ClaimRow).where(own, ClaimRow.released_at.is_(None)).values(released_at=now()))
-    session.execute(delete(ClaimRow).where(ClaimRow.scan_id == scan_id, ClaimRow.released_at < now() - ECHO))
+    session.execute(delete(ClaimRow).where(_of(owner), ClaimRow.is_burst.is_(False)))
+    session.execute(update(ClaimRow).where(_of(owner), ClaimRow.released_at.is_(None)).values(released_at=now()))
+    session.execute(delete(ClaimRow).where(ClaimRow.scan_id == owner.scan_id, ClaimRow.released_at < now() - ECHO))
 
 
 def release_all(session: Session, scan_id: UUID) -> None:

@@ -220,6 +220,12 @@ def test_a_unit_too_heavy_for_its_destination_is_made_smaller() -> None:
     assert frontier.take((), Weighing()) == Unit("ports", 2, 0, tuple(_hosts(2, 3)))
 
 
+def test_a_unit_of_which_no_part_can_be_borne_is_refused_whole() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2, 3))
+    assert frontier.take((), Weighing(most=0)) == Unit("ports", 1, 0, tuple(_hosts(1, 2, 3)))
+
+
 def test_records_of_one_key_part_only_where_they_are_too_heavy_together() -> None:
     frontier = _frontier()
     frontier.offer([Service("93.184.216.1", port) for port in (22, 80, 443)])

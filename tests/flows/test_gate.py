@@ -19,7 +19,7 @@ from footprint.policy import ScanPolicy
 from footprint.records import Host, Network, Record, Service
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
-from footprint.store.ledger import claims_now, release_all, share_of, waits_of
+from footprint.store.ledger import Owner, claims_now, release_all, share_of, waits_of
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.units import Settlement, Unit, begin_unit, settle_unit
 from footprint.store.views import scan_by_id
@@ -43,7 +43,7 @@ class Task:
         """Carry a unit out."""
         self.before()
         with self._here.store.write() as session:
-            share = share_of(session, scan.id, module, batch)
+            share = share_of(session, Owner(scan.id, scan.attempt, module, batch))
             unit_id, _ = begin_unit(session, scan.id, scan.attempt, module, batch)
             settle_unit(session, scan.id, scan.attempt, unit_id, Settlement(UnitStatus.DONE))
         self.done.append((module, batch, share.packets if share else None))

@@ -17,10 +17,11 @@ from footprint.policy import PRESETS
 from footprint.records import Host
 from footprint.states import Status
 from footprint.store import Store, open_store
+from footprint.store.claim_table import ClaimRow
 from footprint.store.endings import finish
 from footprint.store.ledger import Owner, acquire, claims_now, release, share_of, waits_of
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive
-from footprint.store.tables import ClaimRow, Scan, now
+from footprint.store.tables import Scan, now
 from footprint.store.units import digest_of
 from footprint.verdict import Verdict
 
@@ -43,7 +44,7 @@ def _ask(store: Store, scan: Begun, batch: int, load: Load = PACED, places: int 
 
 def _give_back(store: Store, scan: Begun, batch: int) -> None:
     with store.write() as session:
-        release(session, scan.id, "nmap", batch)
+        release(session, Owner(scan.id, scan.attempt, "nmap", batch))
 
 
 def _taken(store: Store) -> float:
@@ -87,12 +88,18 @@ def test_two_workers_that_ask_at_the_same_moment_do_not_get_more_than_there_is(s
                 _give_back(store, scan, 1)
 
 
+def test_a_claim_whose_answer_was_lost_is_made_again_and_counts_once(store: Store) -> None:
+    scan = _scan(store)
+    assert _ask(store, scan, 1) == _ask(store, scan, 1) == Share(100, 1)
+    assert _taken(store) == 100
+
+
 def test_a_unit_finds_the_share_that_it_was_given(store: Store) -> None:
     scan = _scan(store)
     _ask(store, scan, 1, places=1)
     with store.read() as session:
-        assert share_of(session, scan.id, "nmap", 1) == Share(100, 1)
-        assert share_of(session, scan.id, "nmap", 2) is None
+        assert share_of(session, Owner(scan.id, scan.attempt, "nmap", 1)) == Share(100, 1)
+        assert share_of(session, Owner(scan.id, scan.attempt, "nmap", 2)) is None
 
 
 def test_a_claim_ends_with_the_lease_of_a_scan_whose_worker_died(store: Store) -> None:

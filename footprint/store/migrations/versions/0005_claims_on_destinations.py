@@ -29,7 +29,9 @@ def upgrade() -> None:
         sa.Column("released_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["scan_id"], ["scans.id"], name=op.f("fk_claims_scan_id_scans"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
-        sa.UniqueConstraint("scan_id", "module", "batch", "key", name=op.f("uq_claims_scan_id_module_batch_key")),
+        sa.UniqueConstraint(
+            "scan_id", "attempt", "module", "batch", "key", name=op.f("uq_claims_scan_id_attempt_module_batch_key")
+        ),
     )
 
 
