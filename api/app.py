@@ -11,17 +11,20 @@ from fastapi import FastAPI
 from api import pages, problems
 from api.access import Keys
 from api.asking import Desk
+from api.diagnosis import Diagnosis
 from api.follower import Follower
 from api.guard import SizeGuard
 from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.details import asset_details, scan_details
+from api.routers.diagnosis import diagnosis
 from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.modules import modules
 from api.routers.policies import policies
 from api.routers.scans import scans
+from api.routers.scoping import asset_scopes, scan_scopes
 from footprint.settings import Settings
 from footprint.store import open_store
 
@@ -44,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
                 app.state.settings, app.state.store, app.state.desk = chosen, store, Desk(chosen, store, prefect)
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
+                app.state.diagnosis = Diagnosis(chosen, store, prefect, follower)
                 following = asyncio.create_task(follower.run())
                 yield
                 following.cancel()
@@ -58,6 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_details, assets, asset_details, policies, modules, extensions, health):
+    for router in (scans, scan_details, scan_scopes, diagnosis, assets, asset_details, asset_scopes):
+        app.include_router(router)
+    for router in (policies, modules, extensions, health):
         app.include_router(router)
     return app

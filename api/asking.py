@@ -19,9 +19,11 @@ from footprint.errors import PrefectUnavailable
 from footprint.policy import INLINE, ScanPolicy
 from footprint.settings import Settings
 from footprint.store import Store
+from footprint.store.assets import scope_for
 from footprint.store.scans import attach, insert_scan, scan_of_key, withdraw
 from footprint.store.tables import Scan
 from footprint.target import parse_target
+from tasks.authorization import require_authorization
 from tasks.policies import policy_of, refuse_borrowed_name, usable_policy
 
 T = TypeVar("T")
@@ -41,8 +43,8 @@ class Desk:
     async def ask(self, asked: ScanRequest, key: str | None) -> ScanOut:
         """Write a scan down and have Prefect carry it out; the same key leads to the same scan.
 
-        Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `Conflict`, or `PrefectUnavailable`: then the request
-        is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
+        Raises `InvalidTarget`, `InvalidPolicy`, `TargetRefused`, `NotAuthorized`, `Conflict`, or `PrefectUnavailable`:
+        then the request is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
         """
         policy = await anyio.to_thread.run_sync(_policy_asked, asked, limiter=self._limiter)
         scan_id, name, known = await self._write(lambda session: self._write_down(session, asked, policy, key))
@@ -64,7 +66,9 @@ class Desk:
         # A key that is known leads to its scan, whatever became since of the policy that it names.
         scan = scan_of_key(session, key, digest_of(parse_target(asked.target), policy, asked.comment)) if key else None
         if scan is None:
-            scan, _ = insert_scan(session, self._admitted(session, asked, policy, key))
+            new = self._admitted(session, asked, policy, key)
+            scan, _ = insert_scan(session, new)
+            require_authorization(session, self._settings, new)
         return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
 
     def _admitted(self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None) -> NewScan:
@@ -78,6 +82,7 @@ class Desk:
             origin="api",
             idempotency_key=key,
             find=partial(usable_policy, session),
+            scoped=partial(scope_for, session),
         )
 
     async def _write(self, change: Callable[[Session], T]) -> T:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
 from types import TracebackType
 from uuid import UUID
 
@@ -17,16 +19,21 @@ from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStat
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
-from footprint.errors import PlatformError, PrefectUnavailable
+from api import prefect_looks
+from footprint.errors import PlatformError, PrefectRefuses, PrefectUnavailable
+from footprint.journal import Said
+from footprint.platform_facts import PoolSeen, PrefectSeen, RunSeen
 from footprint.reconciliation import RunState
 from footprint.text import clean
 
+VERSION = version("prefect")
 DEPLOYMENT = "dispatch_scan/pulsar"
 POOL = "pulsar"
 SECONDS = 5.0
 """How long a look may take before Prefect counts as away."""
 START_SECONDS = 15.0
 """How long it may take to create a run. A busy Prefect on SQLite writes slowly, and one after another."""
+LOG_SECONDS = 15.0
 STARTS_AT_ONCE = 4
 BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries while Prefect answers 503: its SQLite was locked."""
@@ -37,12 +44,12 @@ RUNS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class PrefectHealth:
-    """How Prefect is. `workers` are the names of those online; `pool` is its status, or why there is none."""
+    """How Prefect is. `seen` is what it says of itself where it answers; `refused`, that it takes us for a stranger."""
 
     server: bool
     detail: str
-    pool: str | None = None
-    workers: tuple[str, ...] = ()
+    seen: PrefectSeen | None = None
+    refused: bool = False
 
 
 class PrefectGateway:
@@ -105,17 +112,29 @@ class PrefectGateway:
         async with _bounded():
             await self._client.set_flow_run_state(run_id, Crashed(message=message), force=True)
 
+    async def run_and_pool(self, run_id: UUID) -> tuple[RunSeen | None, PoolSeen | None, int]:
+        """A run, the pool with the runs that hold its places, and how many runs come before this one."""
+        async with _bounded():
+            return await prefect_looks.run_and_pool(self._client, run_id, POOL)
+
+    async def log(self, run_id: UUID, level: int, after: datetime | None) -> list[Said]:
+        """What a run and its tasks said, oldest first, at most `journal.MOST_LINES` lines."""
+        async with _bounded(LOG_SECONDS):
+            return await prefect_looks.log(self._client, run_id, level, after)
+
+    async def task_names(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """What task runs are called; those that Prefect does not list yet are left out."""
+        async with _bounded(LOG_SECONDS):
+            return await prefect_looks.task_names(self._client, ids)
+
     async def health(self) -> PrefectHealth:
-        """Ask for the server, the pool and its workers. Never raises."""
+        """Ask for the server, the pool, its workers and the schedules. Never raises."""
         try:
             async with _bounded():
-                pool = await self._client.read_work_pool(POOL)
-                workers = await self._client.read_workers_for_work_pool(POOL)
+                seen = await prefect_looks.prefect(self._client, POOL, DEPLOYMENT)
         except PrefectUnavailable as away:
-            return PrefectHealth(server=False, detail=str(away))
-        online = tuple(sorted(worker.name for worker in workers if worker.status == "ONLINE"))
-        state = "paused" if pool.is_paused else (pool.status.value.lower() if pool.status else "unknown")
-        return PrefectHealth(server=True, detail="answers", pool=state, workers=online)
+            return PrefectHealth(server=False, detail=str(away), refused=isinstance(away, PrefectRefuses))
+        return PrefectHealth(server=True, detail="answers", seen=seen)
 
 
 def _state(state: State, run: FlowRun) -> RunState:
@@ -141,12 +160,19 @@ async def _bounded(seconds: float = SECONDS) -> AsyncIterator[None]:
             "Prefect has no deployment or pool for scans", hint="`pulsar up`, or `prefect deploy --all`"
         ) from None
     except PrefectHTTPStatusError as error:
-        code = error.response.status_code
-        hint = "is PREFECT_API_AUTH_STRING the server's?" if code in (401, 403) else "look at the Prefect server"
-        raise PrefectUnavailable(f"Prefect answers {code}", hint=hint) from error
+        raise _answered(error.response.status_code) from error
+    except httpx.HTTPStatusError as error:
+        # Some of the client's own calls let httpx's error through.
+        raise _answered(error.response.status_code) from error
     except httpx.HTTPError as error:
         raise PrefectUnavailable("Prefect cannot be reached", hint="is the Prefect server running?") from error
     except (ValueError, PrefectException) as error:
         # A page, or JSON of another shape. pydantic's ValidationError is a ValueError.
         hint = "PREFECT_API_URL ends in /api, and its server is of our version"
         raise PrefectUnavailable("what answers there is not the Prefect API", hint=hint) from error
+
+
+def _answered(code: int) -> PrefectUnavailable:
+    if code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return PrefectRefuses(f"Prefect answers {code}", hint="is PREFECT_API_AUTH_STRING the server's?")
+    return PrefectUnavailable(f"Prefect answers {code}", hint="look at the Prefect server")

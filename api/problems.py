@@ -18,6 +18,7 @@ from footprint.errors import (
     Conflict,
     InstallationError,
     InvalidPolicy,
+    NotAuthorized,
     NotFound,
     PulsarError,
     TransientError,
@@ -30,6 +31,7 @@ log = logging.getLogger("pulsar.api")
 STATUS_OF: tuple[tuple[type[PulsarError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
+    (NotAuthorized, 403),
     (TransientError, 503),
     (InstallationError, 503),
     (PulsarError, 422),

@@ -15,6 +15,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for code, description in {
         400: "The body is not strict JSON.",
         401: "A valid token is needed.",
+        403: "No authorisation that is valid now covers the target of an active scan.",
         404: "There is nothing of that id.",
         409: "It contradicts what is already there.",
         422: "The request is of the wrong shape, or may not be carried out.",

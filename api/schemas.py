@@ -206,7 +206,10 @@ class Judgement(BaseModel):
 
 
 class ModuleStateOut(BaseModel):
-    """A module on the machine that answers: `state` is ready, degraded, missing or too_old."""
+    """A module on the machine that answers: `state` is ready, degraded, missing or too_old.
+
+    `fence` says whether the kernel keeps its tool to its targets: on, off, or null where it has none to be kept.
+    """
 
     name: str
     summary: str
@@ -216,14 +219,16 @@ class ModuleStateOut(BaseModel):
     state: str
     privileged: bool | None
     remedy: str
+    fence: str | None
 
 
 class PartOut(BaseModel):
-    """One part of the platform. `status` is ok, warn or fail."""
+    """One part of the platform. `status` is ok, warn or fail; `remedy` is empty where there is nothing to do."""
 
     name: str
     status: str
     detail: str
+    remedy: str
 
 
 class HealthOut(BaseModel):

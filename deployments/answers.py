@@ -138,6 +138,7 @@ class Module(Answer):
     state: str
     privileged: bool | None = None
     remedy: str = ""
+    fence: str | None = None
 
 
 class Policy(Answer):
@@ -145,6 +146,51 @@ class Policy(Answer):
 
     name: str
     description: str = ""
+
+
+class Cause(Answer):
+    """One reason why a scan is where it is; `since` is ISO 8601 text."""
+
+    code: str
+    detail: str
+    remedy: str = ""
+    since: str | None = None
+
+
+class Explanation(Answer):
+    """Why a scan is where it is."""
+
+    status: Status
+    explanation: str
+    causes: tuple[Cause, ...] = ()
+
+
+class LogLine(Answer):
+    """A line of a scan's log; `at` is ISO 8601 text, `stderr` what the tool of a failed unit said last."""
+
+    id: str
+    at: str
+    level: str
+    module: str | None = None
+    batch: int | None = None
+    message: str
+    stderr: tuple[str, ...] = ()
+
+
+class Part(Answer):
+    """One part of the platform or of this machine: ok, warn or fail, and what to do."""
+
+    name: str
+    status: str
+    detail: str = ""
+    remedy: str = ""
+
+
+class HealthFound(Answer):
+    """How the platform is, part by part."""
+
+    status: str
+    parts: tuple[Part, ...]
 
 
 class Scans(Answer):

@@ -13,8 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from deployments.answers import (
     Answer,
+    Explanation,
     FindingFound,
+    HealthFound,
     HostFound,
+    LogLine,
     Module,
     Name,
     Policy,
@@ -112,6 +115,18 @@ class Api:
         """Every weakness of a scan."""
         return self._all(FindingFound, f"/api/scans/{_path_word(scan_id)}/findings/")
 
+    def explanation(self, scan_id: str) -> Explanation:
+        """Why a scan is where it is."""
+        return _shaped(Explanation, self._ask("GET", f"/api/scans/{_path_word(scan_id)}/explain/"))
+
+    def log(self, scan_id: str, **wanted: str) -> list[LogLine]:
+        """The log of a scan: all of it, or what is `wanted` of it (`module`, `level`, `after`)."""
+        return self._all(LogLine, f"/api/scans/{_path_word(scan_id)}/logs/", wanted)
+
+    def health(self) -> HealthFound:
+        """How each part of the platform is; also of one that is down."""
+        return _shaped(HealthFound, _content(self._request("GET", "/api/health/")))
+
     def modules(self) -> list[Module]:
         """Every module, and the state of its tool on the platform's machine."""
         return self._all(Module, "/api/modules/")
@@ -145,10 +160,10 @@ class Api:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _all(self, shape: type[Shape], path: str) -> list[Shape]:
+    def _all(self, shape: type[Shape], path: str, wanted: dict[str, str] | None = None) -> list[Shape]:
         found: list[Shape] = []
         for page in range(1, MOST_PAGES + 1):
-            content = self._ask("GET", path, params={"page": page, "page_size": PAGE_SIZE})
+            content = self._ask("GET", path, params={"page": page, "page_size": PAGE_SIZE, **(wanted or {})})
             if not isinstance(content, dict):
                 raise _not_understood()
             found += _all_shaped(shape, content.get("results"))
@@ -157,17 +172,20 @@ class Api:
         return found
 
     def _ask(self, method: str, path: str, **words: Any) -> Any:
-        try:
-            response = self._http.request(method, path, **words)
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise _no_address() from None
-        except httpx.TransportError as error:
-            raise self._silence(type(error).__name__) from None
+        response = self._request(method, path, **words)
         if response.status_code == httpx.codes.NO_CONTENT:
             return None
         if response.is_success:
             return _content(response)
         raise _refusal(response)
+
+    def _request(self, method: str, path: str, **words: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **words)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+            raise _no_address() from None
+        except httpx.TransportError as error:
+            raise self._silence(type(error).__name__) from None
 
     def _silence(self, how: str) -> TransientError:
         return TransientError(

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from deployments import show
 from deployments.answers import Answer, Module, Policy
+from deployments.diagnosis_command import doctor, explain, logs
 from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
@@ -58,6 +59,8 @@ app = typer.Typer(
 )
 app.add_typer(feeds_app, name="feeds")
 app.add_typer(extension_app, name="extension")
+for verb in (explain, logs, doctor):
+    app.command()(verb)
 app.add_typer(policy_app, name="policy")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])

@@ -12,7 +12,8 @@ from rich.table import Column
 from rich.text import Text
 
 from deployments.answers import ModuleRun, Scan
-from deployments.show import SENTENCE, WORD, duration, one_line, paper
+from deployments.show import SENTENCE, WORD, one_line, paper
+from footprint.durations import duration
 from footprint.states import Status
 
 STEP = 10

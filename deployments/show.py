@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.answers import FeedState, Module, Policy, Scan, Scans
+from footprint.durations import duration
 from footprint.errors import PulsarError
 from footprint.states import Status
 from footprint.text import clean
@@ -153,6 +154,11 @@ def module_list(modules: Sequence[Module]) -> None:
         state = Text(one_line(module.state, WORD), style=MODULE_COLOURS.get(module.state, ""))
         table.add_row(plain(module.name), plain(module.risk), plain(module.version), state, words)
     listed(table, "There are no modules.")
+    fences = {module.fence for module in modules if module.fence}
+    if "off" in fences:
+        note("Tools are not fenced: with PULSAR_FENCE=on the kernel keeps each to the addresses that it is given.")
+    elif fences:
+        note("Tools are fenced: the kernel keeps each to the addresses that it is given.")
 
 
 def feed_list(feeds: Sequence[FeedState]) -> None:
@@ -216,22 +222,10 @@ def plain(text: str | None) -> Text:
     return Text(one_line(text or "", WORD))
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: `0.8 s`, `41 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def moment(text: str) -> str:
+def moment(text: str, form: str = "%Y-%m-%d %H:%M") -> str:
     """An ISO 8601 time as the machine's clock shows it, or the text itself where it is none."""
     try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(text).astimezone().strftime(form)
     except ValueError:
         return one_line(text, WORD)
 

@@ -27,12 +27,15 @@ from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
 from footprint.records import Record
 from footprint.states import Status
+from footprint.store.assets import scope_for
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.ledger import Owner, release
+from footprint.store.left_out import keep_left_out
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
+from tasks.authorization import in_force, require_authorization
 from tasks.catalogue import tool_named
 from tasks.installation import installation
 from tasks.policies import usable_policy
@@ -65,7 +68,9 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
                 origin="prefect",
                 task_id=task_id,
                 find=find,
+                scoped=partial(scope_for, session),
             )
+            require_authorization(session, here.settings, new)
             scan_id = insert_scan(session, new)[0].id
         return begin(session, scan_id, task_id)
 
@@ -83,7 +88,7 @@ class Conductor:
         self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
         tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
-        scope = scope_of(self._here.settings, scan.target, scan.policy)
+        scope = scope_of(self._here.settings, scan.target, scan.policy, scan.scope)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
         self._gate = Gate(scan, self._here)
         self._published = 0.0
@@ -118,7 +123,8 @@ class Conductor:
             said = str(error) if isinstance(error, PulsarError) else f"a defect in Pulsar: {type(error).__name__}"
             verdict, state = Verdict(Status.FAILURE, error=said), "Failed"
         with self._here.store.write() as session:
-            finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt)
+            if finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
+                self._keep_left_out(session)
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
@@ -207,6 +213,14 @@ class Conductor:
     def _finish(self, session: Session, verdict: Verdict, state: str) -> None:
         if not finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
             raise ScanStopped("the scan has ended, or another worker has taken it over")
+        self._keep_left_out(session)
+
+    def _keep_left_out(self, session: Session) -> None:
+        """Write down what was not touched, and what is excluded by now of a network that was swept."""
+        by_now = in_force(session, self._scan, self._here.settings).scope
+        scope = scope_of(self._here.settings, self._scan.target, self._scan.policy, by_now)
+        rules = scope.holes_in(self._scan.target) | self._frontier.kept_out()
+        keep_left_out(session, self._scan.id, rules, besides=self._frontier.over_limit)
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()

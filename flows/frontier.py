@@ -28,6 +28,9 @@ LOOKED_AHEAD = 1024
 """Keys of a lane among which those of another destination are looked for, where the oldest may not go."""
 
 
+TOO_FAR = "further from the target than the policy's depth"
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How far a scan goes: discoveries away from its target, and records in all."""
@@ -161,6 +164,11 @@ class Frontier:
         if any(tool.intake_of(record) and (tool.name, record) not in self._given for tool in self._tools):
             self._far.add(record)
         return False
+
+    def kept_out(self) -> dict[str, str]:
+        """All that was kept out of further work, by subject, with the rule; those over the limit are only counted."""
+        far = {subject_of(record): TOO_FAR for record in self._far}
+        return far | self.left_out
 
     @property
     def too_deep(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from footprint.asset_scope import NOTHING_SAID, AssetScope, of_no_asset
 from footprint.policy import ScanPolicy, policy_named
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.scope import Scope
@@ -19,7 +20,8 @@ from footprint.target import parse_target
 class NewScan:
     """A request that may be carried out. `origin` is who asked: api, prefect or schedule.
 
-    `inline` is True where the policy came with the request, and False where it was named.
+    `inline` is True where the policy came with the request, and False where it was named; `scope` is what assets say of
+    its scope now.
     """
 
     target: DomainName | Host | Network
@@ -29,6 +31,7 @@ class NewScan:
     task_id: UUID | None = None
     idempotency_key: str | None = None
     inline: bool = False
+    scope: AssetScope = NOTHING_SAID
 
     @property
     def digest(self) -> str:
@@ -52,23 +55,39 @@ def admit(
     task_id: UUID | None = None,
     idempotency_key: str | None = None,
     find: Callable[[str], ScanPolicy] = policy_named,
+    scoped: Callable[[DomainName | Host | Network], AssetScope] = of_no_asset,
 ) -> NewScan:
     """Check a request for a scan. `policy` is a policy's name, which `find` looks up, or a policy of its own.
+
+    `scoped` looks up what assets say of the scope of a target's scans.
 
     Raises `InvalidTarget`, `InvalidPolicy` or `TargetRefused`; nothing is resolved and nothing is sent.
     """
     inline = isinstance(policy, ScanPolicy)
     frozen = policy if isinstance(policy, ScanPolicy) else find(policy)
     wanted = parse_target(target)
-    scope_of(settings, wanted, frozen).admit(wanted)
-    return NewScan(wanted, frozen, comment, origin, task_id=task_id, idempotency_key=idempotency_key, inline=inline)
+    said = scoped(wanted)
+    scope_of(settings, wanted, frozen, said).admit(wanted)
+    return NewScan(
+        wanted,
+        frozen,
+        comment,
+        origin,
+        task_id=task_id,
+        idempotency_key=idempotency_key,
+        inline=inline,
+        scope=said,
+    )
 
 
-def scope_of(settings: Settings, target: DomainName | Host | Network, policy: ScanPolicy) -> Scope:
-    """The scope of a scan of this target on this installation."""
-    return Scope.for_target(
-        target,
+def scope_of(
+    settings: Settings, target: DomainName | Host | Network, policy: ScanPolicy, said: AssetScope = NOTHING_SAID
+) -> Scope:
+    """The scope of a scan of this target on this installation, with what assets say of it."""
+    return Scope(
+        tuple(dict.fromkeys((target, *said.targets()))),
         allow=settings.scope_allow,
         exclude=settings.scope_exclude,
         max_addresses=min(policy.max_addresses, settings.max_addresses),
+        asset_exclude=said.exclude,
     )

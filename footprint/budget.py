@@ -38,8 +38,8 @@ INTENSITIES = (
     Allowance(10, 2),
     Allowance(50, 4),
     Allowance(300, 16),
-    Allowance(4_000, 64),
-    Allowance(10_000, 128),
+    Allowance(10_000, 64),
+    Allowance(20_000, 128),
     Allowance(50_000, 256),
 )
 """What the intensities 0 to 5 mean for one destination. Modules map what is their own beside it."""

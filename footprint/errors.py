@@ -4,6 +4,7 @@ PulsarError
 ├── RequestError            fix the request
 │   ├── InvalidTarget       it is not a name, an address or a network
 │   ├── TargetRefused       it is one, and may not be touched
+│   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── NotFound            nothing of that id
@@ -14,16 +15,19 @@ PulsarError
 │   ├── NotPrivileged       it is there, and may not do what it is needed for
 │   ├── FeedMissing         data that a module looks things up in was never fetched
 │   ├── SandboxMissing      nothing here can hold a user's script
+│   ├── FenceMissing        it was asked for, and no tool can be kept to its targets by the kernel here
 │   ├── StoreNotMigrated
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
+│   │   └── PrefectRefuses  it answers, and does not take our password
 │   └── StoreUnavailable
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
     ├── ToolKilled          a signal ended it that was not ours
     ├── TooHeavy            it cannot go as slowly as its destination's budget asks
+    ├── StrayedOutOfScope   it sent to addresses that it was not given; the kernel stopped that
     ├── TargetUnreachable   the target refused, or said nothing at all
     ├── OutputTooLarge
     ├── OutputTruncated     it ends in the middle
@@ -73,6 +77,10 @@ class InvalidTarget(RequestError):
 
 class TargetRefused(RequestError):
     code = "target_refused"
+
+
+class NotAuthorized(RequestError):
+    code = "not_authorized"
 
 
 class InvalidPolicy(RequestError):
@@ -135,6 +143,10 @@ class SandboxMissing(InstallationError):
     code = "sandbox_missing"
 
 
+class FenceMissing(InstallationError):
+    code = "fence_missing"
+
+
 class StoreNotMigrated(InstallationError):
     code = "store_not_migrated"
 
@@ -152,6 +164,10 @@ class TransientError(PulsarError):
 
 class PrefectUnavailable(TransientError):
     code = "prefect_unavailable"
+
+
+class PrefectRefuses(PrefectUnavailable):
+    """It answers, and does not take our password."""
 
 
 class StoreUnavailable(TransientError):
@@ -178,6 +194,10 @@ class ToolKilled(UnitError):
 
 class TooHeavy(UnitError):
     code = "too_heavy"
+
+
+class StrayedOutOfScope(UnitError):
+    code = "strayed_out_of_scope"
 
 
 class TargetUnreachable(UnitError):

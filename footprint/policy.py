@@ -132,6 +132,7 @@ PRESETS: dict[str, ScanPolicy] = {
                 "zone_transfer": {},
                 "zmap": {"ports": "top:20"},
                 **_PORTS,
+                "nmap_udp": {},
                 **_JUDGING,
                 **_AFTERWARDS,
             },

@@ -68,6 +68,8 @@ class Service:
     cpes: tuple[str, ...] = field(default=(), compare=False)
 
 
+SAMPLE = "one of many ports on which this host answers alike"
+"""The detail of a service that was kept as a sample of a tarpit's: what it is made with is not worth asking."""
 STARTTLS_SERVICES = frozenset({"smtp", "submission", "imap", "pop3", "ftp", "ldap", "xmpp-client", "postgresql"})
 """What nmap names services that begin in plain text and take up TLS when asked to."""
 

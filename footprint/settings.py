@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     scope_exclude: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Networks, addresses and domains that are never touched."
     )
+    require_authorization: bool = Field(
+        default=False, description="Whether active scans need an authorisation that their asset carries."
+    )
     resolvers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Name servers to ask, `address` or `address:port`; the system's else."
     )
@@ -36,6 +39,9 @@ class Settings(BaseSettings):
     )
     tools_path: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Directories where tools are looked for, before the system's own."
+    )
+    fence: bool = Field(
+        default=False, description="Keep tools to their targets by rules in the kernel's firewall: on or off."
     )
     proxy: str | None = Field(default=None, description="Proxy for the public services that modules ask (ct, …).")
     ct_url: str = Field(default="https://crt.sh/", description="Search of certificate-transparency logs (crt.sh).")

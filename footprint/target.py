@@ -62,15 +62,23 @@ def parse_target(text: str) -> Target:
     return _parse(text, _HOST_NAMES)
 
 
+def parse_exclusion(text: str) -> Target:
+    """Read what is never to be touched: as a target, but any DNS name will do, a top-level domain too.
+
+    Raises `InvalidTarget`.
+    """
+    return _parse(text, _ZONES)
+
+
 def parse_exclusions(entries: tuple[str, ...]) -> tuple[Target, ...]:
-    """Read an exclusion list: entries are as targets, but any DNS name will do, a top-level domain too.
+    """Read an exclusion list of `parse_exclusion`'s entries.
 
     Raises `PlatformError`, which counts to the malformed entry instead of repeating it.
     """
     parsed = []
     for number, entry in enumerate(entries, start=1):
         try:
-            parsed.append(_parse(entry, _ZONES))
+            parsed.append(parse_exclusion(entry))
         except InvalidTarget as error:
             raise PlatformError(
                 f"entry {number} of the exclusion list cannot be read: {error.detail}",

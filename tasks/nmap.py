@@ -1,117 +1,34 @@
-"""Which TCP ports of addresses are open, and what answers there.
+"""Which TCP ports of addresses are open, what answers there, and what it runs on.
 
 Two questions, each its own call: which ports are open (hosts), what speaks on them (services). The ports come first
-and versions are asked of open ones only, since a version takes seconds of waiting and a port takes none.
+and versions are asked of open ones only, since a version takes seconds of waiting and a port takes none. Scripts run,
+and the operating system is guessed, with the second question: both wait for answers, as it does.
 
-Needs raw sockets (root, or CAP_NET_RAW with `--privileged`) for SYN scans, and falls back to connecting without.
+Needs raw sockets (root, or CAP_NET_RAW with `--privileged`) for SYN scans and the guess; without it connects.
 nmap exits 0 for hosts that timed out, for targets it did not take and for hosts that are down: see nmap_answers.py.
 `--open` is not used: with it, a host whose every port is closed is not in the report at all.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from math import ceil
-from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from footprint.budget import INTENSITIES, Load
-from footprint.errors import InvalidTarget, OutputNotUnderstood
-from footprint.policy import PortRange
-from footprint.records import Host, Record, Service
+from footprint.budget import Load
+from footprint.errors import OutputNotUnderstood
+from footprint.records import SAMPLE, Finding, Host, Service, Technology
 from footprint.text import clean
 from tasks.nmap_answers import parse
+from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
 from tasks.nmap_load import at_rate, load_of_question
+from tasks.nmap_options import NmapOptions, configure, port_count, ports_asked
+from tasks.nmap_scripts import risk_of, running
 from tasks.nmap_xml import read
-from tasks.tool import Batch, Binary, Command, Degradation, Intake, Output, Pace, Powers, Risk, Tool
+from tasks.tool import Batch, Command, Degradation, Intake, Output, Powers, Risk, Tool
 
-TARGETS = "targets"
-EVERY_PORT = 65535
-
-PATIENCE = 0.85
-"""The part of a unit's time in which nmap gives slow hosts up, so that it ends before it is ended."""
-MARGIN = 0.8
-"""The part of a host time-out that a sweep may be planned to take."""
-PORTS_AT_ONCE = 16 * EVERY_PORT
-"""Ports of one host group: nmap keeps about 120 bytes for each (64 hosts with all ports were 508 MB)."""
-
-
-class Gait(NamedTuple):
-    """What an intensity means: nmap's timing template, packets a second, retries, version intensity."""
-
-    timing: int
-    max_rate: int
-    max_retries: int
-    version_intensity: int
-
-
-# Templates 0 to 2 wait minutes or send one packet at a time, and no unit would end: the rate is what is gentle.
-INTENSITY = tuple(
-    Gait(timing, int(INTENSITIES[number].packets), max_retries, version_intensity)
-    for number, (timing, max_retries, version_intensity) in enumerate(
-        ((3, 2, 0), (3, 2, 2), (3, 2, 5), (4, 2, 7), (4, 1, 7), (5, 1, 9))
-    )
-)
-
-
-class NmapOptions(BaseModel):
-    """How nmap looks. What is not given follows from the policy's intensity, ports and time-out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    technique: Literal["syn", "connect"] = Field(
-        default="syn", description="syn: half-open, needs raw sockets. connect: whole connections, needs nothing."
-    )
-    timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
-    max_rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
-    min_rate: int = Field(
-        default=1, ge=1, le=100_000, description="Packets a second at least; half of max_rate where that is more."
-    )
-    max_retries: int = Field(default=2, ge=0, le=10, description="How often a port that is silent is asked again.")
-    host_timeout: int = Field(
-        default=3060,
-        ge=1,
-        le=86400,
-        description="Seconds after which a host is given up; always less than the policy's unit_timeout.",
-    )
-    version_intensity: int = Field(default=7, ge=0, le=9, description="0: likely probes only. 9: every probe.")
-    own_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
-        default=(), description="Ports that are not looked at on loopback: set by the worker that runs the scan."
-    )
-    ports: str = Field(
-        default="top:1000", max_length=2000, description="all, top:N, or ports and ranges such as 22,80,8000-8100."
-    )
-
-    @field_validator("ports")
-    @classmethod
-    def _ports(cls, value: str) -> str:
-        if not PortRange.fullmatch(value) or not _port_count(value):
-            raise ValueError("ports are 'all', 'top:N', or ports and ranges such as 22,80,8000-8100")
-        return value
-
-
-def configure(options: dict[str, Any], pace: Pace) -> NmapOptions:
-    """Complete the policy's options with what its intensity means here; raises pydantic's `ValidationError`."""
-    patience = max(1, int(pace.unit_timeout * PATIENCE))
-    chosen = NmapOptions.model_validate(
-        {**INTENSITY[pace.intensity]._asdict(), "host_timeout": patience, "ports": pace.ports, **options}
-    )
-    update = {"host_timeout": min(chosen.host_timeout, patience), "own_ports": pace.own_ports}
-    return chosen.model_copy(update=update)
-
-
-def _port_count(ports: str) -> int:
-    """How many ports a policy's wording names; 0 where it contradicts itself."""
-    if ports == "all":
-        return EVERY_PORT
-    if ports.startswith("top:"):
-        return int(ports[4:]) if int(ports[4:]) <= EVERY_PORT else 0
-    spans = [(int(low), int(high or low)) for low, _, high in (part.partition("-") for part in ports.split(","))]
-    is_sound = all(1 <= low <= high <= EVERY_PORT for low, high in spans)
-    return sum(high - low + 1 for low, high in spans) if is_sound else 0
+OS_GUESS = ("-O", "--osscan-limit", "--max-os-tries", "1")
+"""One try is 2 s for a group of 20 hosts, the five that are usual are 13 s and guess no better."""
+CLOSED_PORT = 1
+"""A guess takes an open and a closed port, and here only open ones are asked: tcpmux is closed nearly everywhere."""
 
 
 def command(batch: Batch, options: NmapOptions) -> Command:
@@ -119,103 +36,47 @@ def command(batch: Batch, options: NmapOptions) -> Command:
 
     Targets travel in a file. Raises `InvalidTarget` for a record that is no address.
     """
-    aims = list(dict.fromkeys(_aim(record) for record in batch))
-    argv = ("nmap", f"-T{options.timing}", "-n", *_family(aims), *_question(batch, aims, options))
-    reporting = ("--stats-every", "1s", "-oX", "-", "-iL", TARGETS)
-    return Command((*argv, *reporting), {TARGETS: "".join(f"{_spelled(aim)}\n" for aim in aims)})
+    aims = aims_of(batch)
+    return asking(aims, _question(batch, aims, options), options)
 
 
-def _aim(record: Record) -> IPv4Network | IPv6Network:
-    match record:
-        case Host(address=text) | Service(address=text):
-            try:
-                return ip_network(text)
-            except ValueError:
-                raise InvalidTarget("nmap: a target of this unit is no address") from None
-        case _:
-            raise InvalidTarget("nmap: takes hosts and services only")
-
-
-def _spelled(aim: IPv4Network | IPv6Network) -> str:
-    return str(aim.network_address) if aim.prefixlen == aim.max_prefixlen else str(aim)
-
-
-def _family(aims: Sequence[IPv4Network | IPv6Network]) -> tuple[str, ...]:
-    return ("-6",) if aims[0].version == 6 else ()
-
-
-def _question(batch: Batch, aims: Sequence[IPv4Network | IPv6Network], options: NmapOptions) -> tuple[str, ...]:
-    is_local = all(aim.is_loopback for aim in aims)
+def _question(batch: Batch, aims: Sequence[Aim], options: NmapOptions) -> tuple[str, ...]:
+    is_local = are_local(aims)
     raw, scan = ("--privileged", "-sS") if options.technique == "syn" else ("--unprivileged", "-sT")
     retries = ("--max-retries", str(options.max_retries))
-    asked, count = _asked_ports(batch, options)
-    march = _march(len(aims), count, options)
-    group = ("--min-hostgroup", str(march.group), "--max-hostgroup", str(march.group))
-    patience = ("--host-timeout", f"{march.host_timeout}s")
+    asked, count = _asked_ports(batch, options, is_local=is_local)
     own = ("--exclude-ports", ",".join(map(str, options.own_ports))) if is_local and options.own_ports else ()
-    return (raw, "-Pn", scan, *asked, *own, *retries, *_rates(options, march.min_rate, is_local), *group, *patience)
+    return (raw, "-Pn", scan, *asked, *own, *retries, *march(len(aims), count, options, is_local=is_local))
 
 
-def _asked_ports(batch: Batch, options: NmapOptions) -> tuple[tuple[str, ...], int]:
-    """The options that say which ports, and how many those are."""
-    found = sorted({record.port for record in batch if isinstance(record, Service)})
-    if found:
-        union = ",".join(map(str, found))
-        return ("-sV", "--version-intensity", str(options.version_intensity), "-p", union), len(found)
-    count = _port_count(options.ports)
-    if options.ports.startswith("top:"):
-        return ("--top-ports", str(count)), count
-    return ("-p", f"1-{EVERY_PORT}" if options.ports == "all" else options.ports), count
-
-
-def _rates(options: NmapOptions, least: int, is_local: bool) -> tuple[str, ...]:
-    """Packets a second, from and to. On loopback nothing leaves the machine, and nothing is to be spared.
-
-    Without a least rate nmap slows down before silence, to some 20 packets a second: 1,000 filtered ports of one host
-    then take 101 s instead of 1.5 s, and all ports of a filtered host outlast any time-out.
-    """
-    if is_local:
-        return ()
-    return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(options.min_rate, least))))
-
-
-class March(NamedTuple):
-    """How a batch is swept: hosts at once, seconds for each such group, packets a second at least."""
-
-    group: int
-    host_timeout: int
-    min_rate: int
-
-
-def _march(hosts: int, ports: int, options: NmapOptions) -> March:
-    """Plan a sweep so that silent hosts cost no one else a time-out: nmap times all hosts of a group at once.
-
-    A silent port is asked twice, whatever `max_retries` is above 0. Groups follow one another and share the time.
-    Where the rate does not suffice for all hosts, groups are made so small that each is through before its time-out:
-    the unit is then cut off between groups, and those that were swept count.
-    """
-    tries = 2 if options.max_retries else 1
-    seconds_a_host = tries * ports / options.max_rate
-    planned = MARGIN * options.host_timeout
-    group = max(1, min(hosts, PORTS_AT_ONCE // ports, int(planned / seconds_a_host)))
-    share = options.host_timeout / ceil(hosts / group)
-    needed = group * seconds_a_host / MARGIN
-    host_timeout = max(1, int(min(options.host_timeout, max(share, needed))))
-    least = ceil(group * tries * ports / (MARGIN * host_timeout))
-    return March(group, host_timeout, max(least, options.max_rate // 2))
+def _asked_ports(batch: Batch, options: NmapOptions, *, is_local: bool) -> tuple[tuple[str, ...], int]:
+    """What is asked, of which ports, and how many those are."""
+    found = {record.port for record in batch if isinstance(record, Service)}
+    if not found:
+        return ports_asked(options.ports)
+    guess: tuple[str, ...] = ()
+    if options.os_guess and options.technique == "syn" and not is_local:
+        guess = OS_GUESS
+        found.add(CLOSED_PORT)
+    versions = ("-sV", "--version-intensity", str(options.version_intensity))
+    union = ",".join(map(str, sorted(found)))
+    return (*versions, *running("tcp", options.scripts), *guess, "-p", union), len(found)
 
 
 def load(batch: Batch, options: NmapOptions) -> Load:
     """What a unit sends one destination; an option below what the intensity means wants less."""
-    return load_of_question(batch, _port_count(options.ports), options.max_rate)
+    return load_of_question(batch, port_count(options.ports), options.max_rate)
 
 
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:
-    """Connect where raw sockets are not to be had."""
+    """Connect where raw sockets are not to be had; there is no guess of the operating system then."""
     if powers.raw_sockets or options.technique == "connect":
         return options, None
-    lesser = options.model_copy(update={"technique": "connect"})
-    return lesser, Degradation("SYN scan", "connect scan", powers.reason or "raw sockets are not to be had")
+    lesser = options.model_copy(update={"technique": "connect", "os_guess": False})
+    reason = powers.reason or "raw sockets are not to be had"
+    if options.os_guess:
+        return lesser, Degradation("SYN scan and OS guess", "connect scan and no OS guess", reason)
+    return lesser, Degradation("SYN scan", "connect scan", reason)
 
 
 def powers_probe() -> Command:
@@ -236,43 +97,24 @@ def powers_of(output: Output) -> Powers:
     return Powers(raw_sockets=False, reason=report.error or "nmap got no reply to a SYN on loopback")
 
 
-_PROGRESS = re.compile(r'<taskprogress task="([^"]+)"[^>]* percent="(\d{1,3}(?:\.\d+)?)"')
-_PHASES = (("Ping Scan", 0, 10), ("Service scan", 60, 95), ("NSE", 95, 100), ("", 10, 60))
-"""What each of nmap's tasks, which all count from 0 to 100, is of the whole; ports are what is left."""
-
-
-def progress(text: str) -> float | None:
-    """The last percentage in a piece of nmap's output, mapped so that each task begins where the one before ended."""
-    told = _PROGRESS.findall(text)
-    if not told:
-        return None
-    task, percent = told[-1]
-    low, high = next((low, high) for name, low, high in _PHASES if name in task)
-    return low + (high - low) * min(float(percent), 100) / 100
-
-
-def _family_of(record: Host | Service) -> str:
-    return "6" if ":" in record.address else "4"
-
-
 TOOL = Tool(
     name="nmap",
-    summary="Finds open TCP ports, and the product and version that answers there.",
+    summary="Finds open TCP ports, the product and version that answers there, and what it runs on.",
     risk=Risk.SAFE,
     accepts=(
-        Intake(Host, batch=64, key=lambda host: host.address, lane=_family_of),
-        Intake(Service, batch=8, key=lambda service: service.address, lane=_family_of),
+        Intake(Host, batch=64, key=lambda host: host.address, lane=family_of),
+        Intake(
+            Service,
+            batch=8,
+            key=lambda service: service.address,
+            lane=family_of,
+            where=lambda service: service.protocol == "tcp" and service.detail != SAMPLE,
+        ),
     ),
-    produces=(Host, Service),
+    produces=(Host, Service, Technology, Finding),
     options=NmapOptions,
     configure=configure,
-    binary=Binary(
-        name="nmap",
-        version_argv=("nmap", "--version"),
-        version_pattern=re.compile(r"Nmap version (\d+(?:\.\d+)+)"),
-        minimum=(7, 80),
-        install="apt-get install nmap",
-    ),
+    binary=NMAP,
     command=command,
     parse=parse,
     progress=progress,
@@ -280,4 +122,5 @@ TOOL = Tool(
     load=load,
     at_rate=at_rate,
     exclude_flag="--excludefile",
+    risk_with=lambda options: risk_of("tcp", options.scripts),
 )

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from footprint.budget import Load
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
-from tasks import nmap
-from tasks.nmap import INTENSITY, TARGETS
 from tasks.nmap_answers import report_of
+from tasks.nmap_call import NMAP, TARGETS
 from tasks.nmap_load import load_of_question
+from tasks.nmap_options import INTENSITY
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
 
@@ -131,7 +131,7 @@ TOOL = Tool(
     produces=(Host,),
     options=NmapDiscoveryOptions,
     configure=configure,
-    binary=nmap.TOOL.binary,
+    binary=NMAP,
     command=command,
     parse=parse,
     progress=progress,

@@ -1,8 +1,9 @@
 """Reads nmap's XML, whole or cut off, into what was seen of each host.
 
 python-nmap reads hosts, ports and services. What it loses is read beside it with a pull parser: time-outs, all
-addresses of a host, CPE lists, tunnels, counts of ports that are not listed, targets that were skipped, and documents
-that break off. Most of what is read here was chosen by whoever owns the scanned host.
+addresses of a host, CPE lists, tunnels, counts of ports that are not listed, what scripts say beside their text, how
+sure a guess is, targets that were skipped, and documents that break off. Most of what is read here
+was chosen by whoever owns the scanned host.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from ipaddress import ip_address
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from defusedxml import DefusedXmlException
@@ -27,12 +29,23 @@ if TYPE_CHECKING:
 
 FIELD_BYTES = 4096
 CPES_KEPT = 20
+LINES_KEPT, FACTS_KEPT = 100, 50
+"""Of what a script says."""
 
 _DOCTYPE = re.compile(r"<!DOCTYPE(?! nmaprun>)|<!ENTITY", re.IGNORECASE)
 _ROOT = re.compile(r"<nmaprun\b[^>]*>")
 _REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]+)|([0-9]+));")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENDING = "<runstats><finished/><hosts/></runstats></nmaprun>"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a script said: its text in lines, and its values by name, those in tables left out."""
+
+    script: str
+    lines: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +62,27 @@ class Port:
     detail: str | None
     tunnel: str | None
     cpes: tuple[str, ...]
+    scripts: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenHost:
-    """One finished host. `unlisted` counts the ports that nmap sums up: (state, reason, how many)."""
+    """One finished host. `unlisted` counts the ports that nmap sums up: (state, reason, how many).
+
+    `guesses` are what it may run on, with per cent of certainty; `scripts` speak of the host as a whole.
+    """
 
     addresses: tuple[str, ...]
     is_up: bool
     timed_out: bool
     ports: tuple[Port, ...]
     unlisted: tuple[tuple[str, str, int], ...]
+    guesses: tuple[tuple[str, int], ...]
+    scripts: tuple[Told, ...]
 
-    def open_ports(self) -> list[Port]:
-        """Its open TCP ports, lowest first."""
-        found = (port for port in self.ports if port.protocol == "tcp" and port.state == "open")
+    def open_ports(self, protocol: str) -> list[Port]:
+        """Its open ports of a protocol, lowest first."""
+        found = (port for port in self.ports if port.protocol == protocol and port.state == "open")
         return sorted(found, key=lambda port: port.number)
 
     def tally(self) -> Counter[tuple[str, str]]:
@@ -96,7 +115,7 @@ def read(text: str) -> Report:
         return _report(document, is_complete)
     except (ParseError, DefusedXmlException, PortScannerError) as error:
         raise OutputNotUnderstood("nmap: its output is not the XML that nmap writes") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise OutputNotUnderstood("nmap: its output lacks what nmap always writes") from error
 
 
@@ -163,6 +182,8 @@ def _host(element: Element, listed: dict[str, Any]) -> SeenHost:
         timed_out=element.get("timedout") == "true",
         ports=tuple(_port(port, listed[key]) for port in element.findall("ports/port")),
         unlisted=tuple(_unlisted(element)),
+        guesses=tuple(_guesses(element)),
+        scripts=tuple(_told(script) for script in element.findall("hostscript/script")),
     )
 
 
@@ -196,6 +217,7 @@ def _port(element: Element, listed: dict[str, Any]) -> Port:
         detail=_field(fields["extrainfo"]),
         tunnel=_field(service.get("tunnel")) if service is not None else None,
         cpes=tuple(dict.fromkeys(cpe for cpe in cpes if cpe))[:CPES_KEPT],
+        scripts=tuple(_told(script) for script in element.findall("script")),
     )
 
 
@@ -203,6 +225,25 @@ def _unlisted(element: Element) -> Iterable[tuple[str, str, int]]:
     for extra in element.findall("ports/extraports"):
         for reasons in extra.findall("extrareasons") or [extra]:
             yield extra.get("state", ""), reasons.get("reason", ""), int(reasons.get("count", ""))
+
+
+def _guesses(element: Element) -> Iterable[tuple[str, int]]:
+    for match in element.findall("os/osmatch"):
+        if name := _field(match.get("name")):
+            yield name, int(match.get("accuracy", ""))
+
+
+def _told(element: Element) -> Told:
+    lines = (_field(" ".join(line.split())) for line in element.get("output", "")[: 4 * FIELD_BYTES].splitlines())
+    facts = islice(_facts(element), FACTS_KEPT)
+    return Told(element.get("id", ""), tuple(islice(filter(None, lines), LINES_KEPT)), tuple(facts))
+
+
+def _facts(element: Element) -> Iterable[tuple[str, str]]:
+    for part in element.findall("elem"):
+        name, value = _field(part.get("key")), _field(part.text)
+        if name and value:
+            yield name, value
 
 
 def _field(text: str | None) -> str | None:

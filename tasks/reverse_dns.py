@@ -213,15 +213,25 @@ def _coverage(
     return Coverage(subject, Outcome.ANSWERED if named else Outcome.SILENT, note)
 
 
+def _is_elsewhere(record: Network | Host) -> bool:
+    """Name servers know nothing of loopback: it is another machine's everywhere (RFC 6761)."""
+    return not ip_network(subject_of(record)).is_loopback
+
+
 TOOL = Tool(
     name="reverse_dns",
     summary="Asks which names the addresses of networks and hosts say they have, and follows those inside the scope.",
     risk=Risk.PASSIVE,
     accepts=(
-        Intake(Network, batch=4, key=lambda network: network.cidr),
+        Intake(Network, batch=4, key=lambda network: network.cidr, where=_is_elsewhere),
         # A host that was found in a network was asked about with it.
-        Intake(Host, batch=64, key=lambda host: host.address, where=lambda host: host.name is not None),
-        Intake(Host, batch=64, key=lambda host: host.address, roots_only=True),
+        Intake(
+            Host,
+            batch=64,
+            key=lambda host: host.address,
+            where=lambda host: host.name is not None and _is_elsewhere(host),
+        ),
+        Intake(Host, batch=64, key=lambda host: host.address, where=_is_elsewhere, roots_only=True),
     ),
     produces=(DomainName, DnsRecord),
     options=ReverseDnsOptions,

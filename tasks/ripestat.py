@@ -20,9 +20,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from footprint.address_space import Span, carried_ipv4, special_purpose
 from footprint.errors import LookupFailed, OutputNotUnderstood, PulsarError
 from footprint.records import Coverage, Host, Outcome
-from footprint.scope import Span, carried_ipv4, special_purpose
 from tasks.outside import Manners, Outside, side_by_side, why_not
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 

@@ -196,6 +196,10 @@ class Tool:
         """The module as this installation has it."""
         return replace(self, accepts=self.takes(settings)) if self.takes else self
 
+    def risk_of(self, options: Any) -> Risk:
+        """What it risks with these options."""
+        return self.risk_with(options) if self.risk_with else self.risk
+
     def intake_of(self, record: Record, *, is_root: bool = False) -> Intake | None:
         """The intake that takes this record, or None. `is_root`: the scan was asked for it."""
         return next(

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import Any
 
 from footprint.errors import OutputNotUnderstood, ToolCrashed
-from footprint.records import Coverage, Host, Network, Outcome, Service
+from footprint.records import SAMPLE, Coverage, Host, Network, Outcome, Service
 from footprint.text import clean
 from tasks.tool import Batch, Found, Output
 
@@ -171,7 +171,8 @@ def _swept(target: Network, sweep: Sweep) -> Iterator[Found]:
     kept, reduced = _reduced(here, network, sweep.swept.get(target.cidr, set()))
     for address, ports in kept.items():
         yield Host(str(address))
-        yield from (Service(str(address), port) for port in sorted(ports))
+        detail = SAMPLE if len(ports) < len(here[address]) else None
+        yield from (Service(str(address), port, detail=detail) for port in sorted(ports))
     yield _coverage(target, len(here), network.num_addresses, reduced, sweep)
 
 

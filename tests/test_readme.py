@@ -10,6 +10,7 @@ import pytest
 from api.app import create_app
 from deployments.command import app as command
 from footprint.budget import INTENSITIES
+from footprint.doctor import CHECKS
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from tasks.catalogue import catalogue
@@ -23,7 +24,9 @@ INNER_SETTINGS = {"own_ports"}
 
 def _row(tool: Tool) -> str:
     needs = f"{tool.binary.name} {'.'.join(map(str, tool.binary.minimum))}" if tool.binary else ""
-    return f"| `{tool.name}` | {tool.summary} | {tool.risk} |{f' {needs} ' if needs else ' '}|"
+    policies = ", ".join(name for name, policy in PRESETS.items() if tool.name in policy.modules)
+    cells = (f"`{tool.name}`", tool.summary, tool.risk.value, needs, policies)
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
 def test_the_table_of_modules_is_the_catalogue() -> None:
@@ -45,7 +48,6 @@ def test_every_policy_is_explained_with_its_intensity() -> None:
     for policy in PRESETS.values():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{policy.name}`"))
         assert f"| {policy.intensity} |" in row
-        assert all(module in row for module in policy.modules)
         assert ("(default)" in row) == (policy.name == DEFAULT_POLICY)
 
 
@@ -66,8 +68,27 @@ def test_the_table_of_intensities_is_what_modules_make_of_them() -> None:
 
 def test_every_verb_is_explained() -> None:
     verbs = {verb.callback.__name__ for verb in command.registered_commands if verb.callback}
-    assert verbs == {"up", "worker", "scan", "status", "scans", "modules", "policies", "token"}
+    assert verbs == {
+        "up",
+        "worker",
+        "scan",
+        "status",
+        "scans",
+        "modules",
+        "policies",
+        "token",
+        "explain",
+        "logs",
+        "doctor",
+    }
     assert all(f"`pulsar {verb}" in README for verb in verbs)
+
+
+def test_every_row_of_the_troubleshooting_table_is_a_line_of_the_doctor() -> None:
+    table = README.split("<!-- troubleshooting:")[1].split("-->", 1)[1].split("<!-- /troubleshooting -->")[0]
+    assert table.strip().splitlines()[2:] == [
+        f"| {check.symptom} | `{name}` | {check.remedy} |" for name, check in CHECKS.items()
+    ]
 
 
 def test_every_noun_of_the_api_is_explained() -> None:

@@ -32,7 +32,8 @@ assets = router("assets")
 Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="A finding's fingerprint.")]
 
 
-def _shown(asset: AssetView) -> AssetOut:
+def shown(asset: AssetView) -> AssetOut:
+    """An asset of the store, as it is shown."""
     return AssetOut(
         id=asset.id,
         name=asset.name,
@@ -50,7 +51,7 @@ async def list_assets(paging: PagingDep, reading: ReadingDep) -> Response:
 
     def page(session: Session) -> Page[AssetOut]:
         found, count = assets_page(session, paging.offset, paging.limit)
-        return paging.of([_shown(asset) for asset in found], count)
+        return paging.of([shown(asset) for asset in found], count)
 
     return await reading(page)
 
@@ -58,7 +59,7 @@ async def list_assets(paging: PagingDep, reading: ReadingDep) -> Response:
 @assets.get("/{asset_id}/", response_model=AssetOut)
 async def read_asset(asset_id: Id, reading: ReadingDep) -> Response:
     """One asset."""
-    return await reading(lambda session: _shown(asset_by_id(session, asset_id)))
+    return await reading(lambda session: shown(asset_by_id(session, asset_id)))
 
 
 @assets.get("/{asset_id}/domains/", response_model=Page[DomainView])

@@ -88,14 +88,18 @@ def _translated() -> Iterator[None]:
 def open_store(url: str) -> Store:
     """Open a migrated store. Raises `StoreNotMigrated` where `migrate` has not been run, or is of another version."""
     store = connect(url)
-    with _translated(), store.engine.connect() as connection:
-        present = MigrationContext.configure(connection).get_current_revision()
-    if present != _head():
+    if not is_migrated(store):
         store.close()
         raise StoreNotMigrated(
             "the store is not of this version's shape", hint="start the platform once: `pulsar up` migrates it"
         )
     return store
+
+
+def is_migrated(store: Store) -> bool:
+    """Whether a store is of this version's shape. Raises `StoreUnavailable`."""
+    with _translated(), store.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
 def connect(url: str) -> Store:

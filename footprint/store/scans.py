@@ -11,27 +11,31 @@ from sqlalchemy import CursorResult, Update, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from footprint.admission import NewScan
-from footprint.errors import Conflict, NotFound, ScanStopped
+from footprint.asset_scope import NOTHING_SAID, AssetScope
+from footprint.errors import Conflict, NotAuthorized, NotFound, ScanStopped
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
+from footprint.store.assets import asset_of
 from footprint.store.ledger import release_all
 from footprint.store.packing import record_of
-from footprint.store.tables import Asset, AssetRoot, ModuleRun, Scan, now
-from footprint.store.upsert import upsert
+from footprint.store.tables import ModuleRun, Scan, now
 from footprint.verdict import UNFINISHED
 
 LEASE = timedelta(seconds=60)
 """How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
 UNIT_LOST = "unit_lost"
 """The error code of a unit whose result was not kept."""
+ASKED_ANEW = (UNIT_LOST, ScanStopped.code, NotAuthorized.code)
+"""What a unit is begun anew for in a later attempt, though it was over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What a flow needs to carry a scan out. `attempt` is its fencing token.
 
-    `batches` are the last numbers that an earlier attempt gave out, by module.
+    `batches` are the last numbers that an earlier attempt gave out, by module; `scope` is what assets said of its scope
+    when it was asked for.
     """
 
     id: UUID
@@ -40,6 +44,7 @@ class Begun:
     policy: ScanPolicy
     attempt: int
     batches: dict[str, int]
+    scope: AssetScope = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
     if new.idempotency_key and (known := scan_of_key(session, new.idempotency_key, new.digest)):
         return known, False
     scan = Scan(
-        asset_id=_asset_of(session, new.target),
+        asset_id=asset_of(session, new.target),
         target=subject_of(new.target),
         target_kind=new.target.kind,
         policy_name=new.policy.name,
@@ -71,6 +76,7 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
         idempotency_key=new.idempotency_key,
         request_digest=new.digest,
         task_id=new.task_id,
+        scope=new.scope.pack(),
     )
     session.add(scan)
     session.flush()
@@ -83,17 +89,6 @@ def scan_of_key(session: Session, key: str, digest: str) -> Scan | None:
     if known and known.request_digest != digest:
         raise Conflict("this Idempotency-Key was used for a different request", hint="take a new key")
     return known
-
-
-def _asset_of(session: Session, target: DomainName | Host | Network) -> UUID:
-    """The asset whose root this is; the first scan of a root makes it."""
-    name = subject_of(target)
-    row = {"name": name}
-    (asset_id,) = upsert(session, Asset, [row], ["name"], lambda new: {"name": new.name}, [Asset.id])[0]
-    root = {"asset_id": asset_id, "kind": target.kind, "value": name}
-    keys = ["asset_id", "kind", "value"]
-    upsert(session, AssetRoot, [root], keys, lambda new: {"value": new.value}, [AssetRoot.id])
-    return cast(UUID, asset_id)
 
 
 def attach(session: Session, scan_id: UUID, task_id: UUID) -> bool:
@@ -132,7 +127,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     release_all(session, scan.id)
     if scan.attempt > 1:
         # What an earlier attempt left unfinished is begun anew; what it finished stays.
-        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_((UNIT_LOST, ScanStopped.code))
+        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_(ASKED_ANEW)
         session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, unfinished))
     return Begun(
         id=scan.id,
@@ -141,6 +136,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
         policy=ScanPolicy.model_validate(scan.policy),
         attempt=scan.attempt,
         batches=_batches_of(session, scan.id),
+        scope=AssetScope.unpack(scan.scope),
     )
 
 

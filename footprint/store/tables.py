@@ -76,7 +76,7 @@ class Asset(Table):
 
 
 class AssetRoot(Table):
-    """A domain, address or network that belongs to an asset."""
+    """A domain, address or network that belongs to one asset."""
 
     __tablename__ = "asset_roots"
     __table_args__ = (UniqueConstraint("asset_id", "kind", "value"),)
@@ -84,7 +84,7 @@ class AssetRoot(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     asset_id: Mapped[UUID] = mapped_column(ForeignKey("assets.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(16))
-    value: Mapped[str] = mapped_column(String(255))
+    value: Mapped[str] = mapped_column(String(255), unique=True)
 
 
 class Scan(Table):
@@ -92,7 +92,8 @@ class Scan(Table):
 
     `task_id` is the Prefect flow run; a row without one is a request in the making and shown to nobody.
     `modules` and `counts` are a digest of the module runs and sightings, so that reading a scan is reading one row.
-    `attempt` is the fencing token: only the flow that holds the present one may write.
+    `attempt` is the fencing token: only the flow that holds the present one may write. `scope` is what assets said of
+    its scope when it was asked for; `not_listed` counts what was left out and is not among the rows of that.
     """
 
     __tablename__ = "scans"
@@ -122,6 +123,8 @@ class Scan(Table):
     modules: Mapped[list[Any]] = mapped_column(default=list)
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     score: Mapped[float | None] = mapped_column(Float)
+    scope: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    not_listed: Mapped[int] = mapped_column(default=0)
 
 
 class ModuleRun(Table):

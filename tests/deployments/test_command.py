@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments import show
+from footprint.durations import duration
 from footprint.policy import PRESETS
 from tests.deployments.invoking import lines_with, pulsar
 from tests.deployments.rest_stand_in import SCAN_ID, TOKEN, StandIn, nmap_at, scan
@@ -83,6 +83,16 @@ def test_modules_are_listed_with_their_remedy(server: StandIn) -> None:
     assert json.loads(pulsar("modules", "--json").stdout) == server.rows["modules"]
 
 
+@pytest.mark.parametrize(("fence", "said"), [("off", "are not fenced"), ("on", "are fenced"), (None, None)])
+def test_whether_tools_are_fenced_is_told_beside_the_modules(
+    server: StandIn, fence: str | None, said: str | None
+) -> None:
+    module = {"name": "nmap", "installed": True, "state": "ready", "fence": fence}
+    server.rows["modules"] = [module, {"name": "dns", "installed": True, "state": "ready", "fence": None}]
+    told = pulsar("modules").stderr
+    assert f"Tools {said}" in told if said else "fenced" not in told
+
+
 def test_policies_of_the_platform_and_without_one(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     server.rows["policies"] = [{"name": "nightly", "description": "Ours."}]
     assert lines_with(pulsar("policies").stdout, "nightly") == ["nightly  Ours.        "]
@@ -107,7 +117,7 @@ def test_wrong_usage_is_exit_code_2(server: StandIn, words: tuple[str, ...]) -> 
     ("seconds", "words"), [(0.84, "0.8 s"), (41, "41 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert show.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_the_command_starts_without_the_heavy_parts() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from deployments.show import duration, note, paper, plain, say, table_of
+from deployments.show import note, paper, plain, say, table_of
+from footprint.durations import duration
 from tests.estate import addresses as at
 from tests.estate.comparison import Comparison, compare
 from tests.estate.estate import Estate, lacking

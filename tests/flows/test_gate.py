@@ -92,7 +92,7 @@ def test_a_unit_begins_with_its_share_and_gives_it_back(here: Installation, task
     scan = _scan(here, Host(SWEPT))
     with Conductor(scan) as conductor:
         conductor.play()
-    assert task.done == [("nmap", 1, 3400.0)]
+    assert task.done == [("nmap", 1, 8500.0)]
     with here.store.read() as session:
         assert claims_now(session) == []
 
@@ -116,7 +116,7 @@ def test_a_scan_waits_for_another_says_so_and_goes_on_when_that_one_is_done(
     monkeypatch.setattr(conduct, "TICK_SECONDS", 0.01)
     with Conductor(second) as conductor:
         conductor.play()
-    assert task.done == [("nmap", 1, 3400.0)]
+    assert task.done == [("nmap", 1, 8500.0)]
     assert [(wait.module, wait.said) for wait in said] == [("nmap", f"198.18.0.0/24, held by nmap of scan {first.id}")]
     with here.store.read() as session:
         assert scan_by_id(session, second.id).status == "STARTED"

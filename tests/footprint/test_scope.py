@@ -7,9 +7,10 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 import pytest
 
+from footprint.address_space import Span, carried_ipv4, special_purpose
 from footprint.errors import PlatformError, TargetRefused
 from footprint.records import DomainName, Finding, Host, Network, Record, Service
-from footprint.scope import Decision, Scope, Span, carried_ipv4, special_purpose
+from footprint.scope import Decision, Scope
 from footprint.target import Target, parse_target
 
 ROOT = DomainName("example.com")

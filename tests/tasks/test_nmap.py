@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from footprint.errors import InvalidTarget
 from footprint.policy import PRESETS
-from footprint.records import DomainName, Host, Network, Record, Service
-from tasks.nmap import EVERY_PORT, INTENSITY, TOOL, NmapOptions, command, configure, degrade, powers_of, progress
+from footprint.records import SAMPLE, DomainName, Host, Network, Record, Service
+from tasks.nmap import TOOL, command, degrade, powers_of
+from tasks.nmap_call import EVERY_PORT, progress
+from tasks.nmap_options import INTENSITY, NmapOptions, configure
 from tasks.tool import Output, Pace, Powers
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "nmap"
@@ -83,6 +85,11 @@ def test_a_host_is_given_up_before_the_unit_is(unit_timeout: int, said: dict[str
         {"ports": "-oX"},
         {"ports": ""},
         {"script": "vuln"},
+        {"scripts": ["vuln"]},
+        {"scripts": ["snmp-sysdescr"]},
+        {"scripts": ["../../evil.nse"]},
+        {"scripts": ["safe,brute"]},
+        {"scripts": "all"},
     ],
 )
 def test_what_is_out_of_bounds_is_refused(said: dict[str, Any]) -> None:
@@ -100,7 +107,12 @@ def test_the_shipped_policies_fit(name: str) -> None:
 def test_without_raw_sockets_it_connects_and_says_so() -> None:
     options = configure({}, PACE)
     lesser, degradation = degrade(options, Powers(raw_sockets=False, reason="not permitted"))
-    assert lesser == options.model_copy(update={"technique": "connect"})
+    assert lesser == options.model_copy(update={"technique": "connect", "os_guess": False})
+    assert str(degradation) == "connect scan and no OS guess instead of SYN scan and OS guess: not permitted"
+
+
+def test_a_guess_that_nobody_wanted_is_not_missed() -> None:
+    _, degradation = degrade(configure({"os_guess": False}, PACE), Powers(raw_sockets=False, reason="not permitted"))
     assert str(degradation) == "connect scan instead of SYN scan: not permitted"
 
 
@@ -119,11 +131,36 @@ def test_hosts_are_asked_for_ports_and_not_for_versions() -> None:
 
 def test_services_are_asked_for_versions_on_the_ports_that_were_found() -> None:
     batch = [Service("192.0.2.1", 443), Service("192.0.2.2", 22), Service("192.0.2.1", 22)]
-    made = command(batch, configure({"version_intensity": 4}, PACE))
+    made = command(batch, configure({"version_intensity": 4, "os_guess": False}, PACE))
     assert {"-Pn", "-sV"} <= set(made.argv)
+    assert "-O" not in made.argv
     assert _value(made.argv, "-p") == "22,443"
     assert _value(made.argv, "--version-intensity") == "4"
     assert made.files == {"targets": "192.0.2.1\n192.0.2.2\n"}
+
+
+def test_a_guess_is_asked_with_versions_and_has_a_closed_port_to_go_by() -> None:
+    argv = command([Service("192.0.2.1", 22)], configure({}, PACE)).argv
+    assert {"-O", "--osscan-limit", "-sS", "--privileged"} <= set(argv)
+    assert _value(argv, "--max-os-tries") == "1"
+    assert _value(argv, "-p") == "1,22"
+    assert "-O" not in command(_hosts("192.0.2.1"), configure({}, PACE)).argv
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "intensity"),
+    [("127.0.0.1", {}, 3), ("192.0.2.1", {"technique": "connect"}, 3), ("192.0.2.1", {}, 1), ("192.0.2.1", {}, 0)],
+)
+def test_there_is_no_guess_where_it_is_not_to_be_had_or_not_gentle(
+    address: str, said: dict[str, Any], intensity: int
+) -> None:
+    argv = command([Service(address, 22)], configure(said, Pace(intensity, 3600, "all"))).argv
+    assert "-O" not in argv
+    assert _value(argv, "-p") == "22"
+
+
+def test_udp_services_are_for_the_other_module() -> None:
+    assert TOOL.intake_of(Service("192.0.2.1", 53, "udp")) is None
 
 
 @pytest.mark.parametrize(
@@ -285,3 +322,8 @@ def test_no_answer_is_a_no(stdout: str) -> None:
 
 def test_defaults_are_a_policys_in_the_middle() -> None:
     assert NmapOptions().host_timeout == configure({}, Pace(3, 3600, "all")).host_timeout
+
+
+def test_a_sample_of_a_tarpit_is_not_asked_what_it_is() -> None:
+    assert TOOL.intake_of(Service("127.0.0.1", 22)) is not None
+    assert TOOL.intake_of(Service("127.0.0.1", 22, detail=SAMPLE)) is None

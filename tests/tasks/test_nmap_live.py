@@ -12,8 +12,9 @@ import pytest
 
 from footprint.records import Coverage, Host, Network, Outcome, Record, Service
 from tasks import nmap_discovery
-from tasks.nmap import TOOL, command, configure, degrade, powers_of, powers_probe
+from tasks.nmap import TOOL, command, degrade, powers_of, powers_probe
 from tasks.nmap_answers import parse
+from tasks.nmap_options import configure
 from tasks.runner import Limits, run
 from tasks.tool import Command, Output, Pace
 from tests.estate.listeners import HTTP, RANGE_PORTS, REDIS, SILENT, SSH, Listeners, Place, Truth, test_range

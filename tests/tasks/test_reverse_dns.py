@@ -192,12 +192,18 @@ def test_a_stopped_scan_says_what_was_not_asked(server: NameServer) -> None:
 
 
 def test_hosts_that_a_network_led_to_are_not_asked_about_twice() -> None:
-    assert TOOL.intake_of(Host("127.0.1.1")) is None
-    assert TOOL.intake_of(Host("127.0.1.1"), is_root=True)
-    assert TOOL.intake_of(Host("127.0.1.1", "www.example.test"))
+    assert TOOL.intake_of(Host("192.0.2.1")) is None
+    assert TOOL.intake_of(Host("192.0.2.1"), is_root=True)
+    assert TOOL.intake_of(Host("192.0.2.1", "www.example.test"))
 
 
 def test_a_higher_intensity_asks_faster() -> None:
     rates = [configure({}, Pace(intensity, 3600, "all")).rate for intensity in range(6)]
     assert rates == sorted(rates)
     assert rates[0] < rates[-1]
+
+
+def test_nobody_is_asked_about_loopback() -> None:
+    for record in (Network("127.0.1.0/28"), Host("127.0.1.1", "www.example.test"), Host("::1")):
+        assert TOOL.intake_of(record, is_root=True) is None
+    assert TOOL.intake_of(Host("192.0.2.1"), is_root=True) is not None
