@@ -77,6 +77,8 @@ class FrozenPolicyOut(BaseModel):
     modules: dict[str, dict[str, Any]]
     concurrency: int
     intensity: int
+    budget: int | None
+    connections: int | None
     ports: str
     max_addresses: int
     depth: int

@@ -48,6 +48,7 @@ class ModuleOut(BaseModel):
     progress: int
     units: int
     waiting: int
+    waiting_for: str | None
     planned: int
     running: int
     done: int
@@ -92,6 +93,7 @@ SCAN_EXAMPLE = {
             "progress": 42,
             "units": 12,
             "waiting": 2,
+            "waiting_for": None,
             "planned": 0,
             "running": 8,
             "done": 2,
@@ -157,7 +159,7 @@ class ScanOut(BaseModel):
             state=scan.state,
             warnings=scan.warnings,
             error=scan.error,
-            modules=[ModuleOut.model_construct(**line) for line in scan.modules],
+            modules=[ModuleOut.model_construct(**{"waiting_for": None, **line}) for line in scan.modules],
             counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
             score=scan.score,
         )

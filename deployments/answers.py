@@ -31,6 +31,7 @@ class ModuleRun(Answer):
     skipped: int = 0
     running: int = 0
     progress: int | float = 0
+    waiting_for: str | None = None
     detail: str | None = None
     error: str | None = None
 

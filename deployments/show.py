@@ -271,7 +271,7 @@ def listed(table: Table, otherwise: str) -> None:
 def _module_runs(scan: Scan) -> Table:
     table = table_of("module", "status", ">units", ">progress", "remark")
     for run in scan.modules:
-        remark = one_line(run.error or run.detail or "", SENTENCE)
+        remark = one_line(run.error or run.waiting_for or run.detail or "", SENTENCE)
         units = f"{run.ended}/{run.units}"
         table.add_row(plain(run.name), plain(run.status), units, f"{run.progress:.0f} %", Text(remark))
     return table

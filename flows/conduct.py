@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier, seeds
+from flows.gate import Gate
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
@@ -31,6 +32,7 @@ from footprint.store.changes import drift_at_end, write_down
 from footprint.store.differences import Drift
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
+from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
@@ -44,6 +46,8 @@ from tasks.stopping import stop_flag
 
 TICK_SECONDS = 1.0
 """How often the lease is renewed and the progress published, at least."""
+LOOK_SECONDS = 0.25
+"""How often a unit that may not begin yet is looked at again."""
 
 
 def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str) -> Begun:
@@ -88,6 +92,8 @@ class Conductor:
         tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy, scan.scope)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
+        self._gate = Gate(scan, self._here)
+        self._published = 0.0
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -135,11 +141,13 @@ class Conductor:
                 self._stopped.set()
 
     def _spawn(self) -> bool:
-        """Submit units while there is room for them; True while any is waiting."""
+        """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
+        self._gate.look()
         while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take(running=[at_work.module for _, at_work in self._running.values()])
+            at_work = [running.module for _, running in self._running.values()]
+            unit = self._frontier.take(at_work, self._gate, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
-                return False
+                break
             self._submit(unit)
         return bool(self._frontier.waiting()) and not self._cut_short
 
@@ -154,27 +162,30 @@ class Conductor:
     def _absorb(self) -> None:
         """Wait for units to end, at most a tick, and offer what they found."""
         try:
-            ended = [self._ended.get(timeout=TICK_SECONDS)]
+            ended = [self._ended.get(timeout=LOOK_SECONDS if self._gate.waits else TICK_SECONDS)]
             while not self._ended.empty():
                 ended.append(self._ended.get())
         except Empty:
             ended = []
         for future in ended:
             unit_id, unit = self._running.pop(future)
-            found = self._here.store.keep(partial(self._take, unit_id=unit_id))
+            found = self._here.store.keep(partial(self._take, unit_id=unit_id, unit=unit))
             self._frontier.offer(found, unit.depth + 1)
-        self._publish()
+        if ended or time.monotonic() > self._published + TICK_SECONDS:
+            self._publish()
 
-    def _take(self, session: Session, unit_id: int) -> list[Record]:
+    def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
+        release(session, Owner(self._scan.id, self._scan.attempt, unit.module, unit.batch))
         lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
         return records_of(session, unit_id)
 
     def _publish(self) -> None:
         """Renew the lease and the digest; a store that is away for a while is waited for, the units go on."""
+        self._published = time.monotonic()
         try:
             with self._here.store.write() as session:
-                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)
                 keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
         except StoreUnavailable as away:
             get_run_logger().warning("%s", away)

@@ -54,7 +54,7 @@ class ProgressReport:
         if time.monotonic() < self._due or (self._writing and not self._writing.done()):
             return
         self._due = time.monotonic() + PROGRESS_SECONDS
-        at_work = ", ".join(line["name"] for line in modules if line["running"]) or "between two units"
+        at_work = ", ".join(line["name"] for line in modules if line["running"]) or _pause(modules)
         self._writing = self._writer.submit(copy_context().run, self._write, float(progress), at_work)
 
     def complete(self, publish: Callable[[], None]) -> None:
@@ -83,6 +83,12 @@ class ProgressReport:
                 self._id = made
             else:
                 update_progress_artifact(self._id, progress=progress, description=at_work)
+
+
+def _pause(modules: list[dict[str, Any]]) -> str:
+    """Why no module is at work."""
+    waits = (f"{line['name']} waits for {line['waiting_for']}" for line in modules if line["waiting_for"])
+    return ", ".join(waits) or "between two units"
 
 
 def key_of(what: str, scan_id: UUID) -> str:
