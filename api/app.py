@@ -14,12 +14,14 @@ from api.asking import Desk
 from api.diagnosis import Diagnosis
 from api.follower import Follower
 from api.guard import SizeGuard
+from api.kept_drifts import KeptDrifts
 from api.lifecycle import Lifecycle
 from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.details import asset_details, scan_details
 from api.routers.diagnosis import diagnosis
+from api.routers.differences import asset_changes, scan_differences
 from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.lifecycle import scan_verbs
@@ -50,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 desk = Desk(chosen, store, prefect)
                 app.state.settings, app.state.store, app.state.desk = chosen, store, desk
                 app.state.lifecycle = lifecycle = Lifecycle(chosen, prefect, desk)
+                app.state.kept_drifts = KeptDrifts()
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
                 app.state.diagnosis = Diagnosis(chosen, store, prefect, follower)
                 following = asyncio.create_task(follower.run())
@@ -67,8 +70,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_verbs, scan_details, scan_scopes, diagnosis, assets, asset_details, asset_scopes):
-        app.include_router(router)
-    for router in (policies, modules, extensions, health):
+    nouns = (scans, scan_verbs, scan_details, scan_scopes, scan_differences)
+    owned = (assets, asset_details, asset_scopes, asset_changes)
+    for router in (*nouns, *owned, diagnosis, policies, modules, extensions, health):
         app.include_router(router)
     return app

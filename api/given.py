@@ -47,7 +47,8 @@ def _follower(request: Request) -> Follower:
     return follower
 
 
-def _canonical(text: str) -> UUID:
+def canonical(text: str) -> UUID:
+    """An id as it is written in answers, and in no other way. Raises `NotFound`."""
     try:
         parsed = UUID(text)
     except ValueError:
@@ -63,4 +64,4 @@ LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 FollowerDep = Annotated[Follower, Depends(_follower)]
-Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(_canonical)]
+Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(canonical)]

@@ -78,6 +78,8 @@ class FrozenPolicyOut(BaseModel):
     modules: dict[str, dict[str, Any]]
     concurrency: int
     intensity: int
+    budget: int | None
+    connections: int | None
     ports: str
     max_addresses: int
     depth: int

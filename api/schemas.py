@@ -48,6 +48,7 @@ class ModuleOut(BaseModel):
     progress: int
     units: int
     waiting: int
+    waiting_for: str | None
     planned: int
     running: int
     done: int
@@ -92,6 +93,7 @@ SCAN_EXAMPLE = {
             "progress": 42,
             "units": 12,
             "waiting": 2,
+            "waiting_for": None,
             "planned": 0,
             "running": 8,
             "done": 2,
@@ -171,7 +173,7 @@ class ScanOut(BaseModel):
             state=scan.state,
             warnings=scan.warnings,
             error=scan.error,
-            modules=[ModuleOut.model_construct(**line) for line in scan.modules],
+            modules=[ModuleOut.model_construct(**{"waiting_for": None, **line}) for line in scan.modules],
             counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
             score=scan.score,
             waiting=scan.waiting,
@@ -233,11 +235,14 @@ class Judgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    status: Literal["open", "false_positive"]
+    status: Literal["open", "accepted", "false_positive"]
 
 
 class ModuleStateOut(BaseModel):
-    """A module on the machine that answers: `state` is ready, degraded, missing or too_old."""
+    """A module on the machine that answers: `state` is ready, degraded, missing or too_old.
+
+    `fence` says whether the kernel keeps its tool to its targets: on, off, or null where it has none to be kept.
+    """
 
     name: str
     summary: str
@@ -247,6 +252,7 @@ class ModuleStateOut(BaseModel):
     state: str
     privileged: bool | None
     remedy: str
+    fence: str | None
 
 
 class PartOut(BaseModel):

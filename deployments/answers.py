@@ -31,6 +31,7 @@ class ModuleRun(Answer):
     skipped: int = 0
     running: int = 0
     progress: int | float = 0
+    waiting_for: str | None = None
     detail: str | None = None
     error: str | None = None
 
@@ -124,6 +125,43 @@ class FindingFound(Answer):
     score: float | None = None
 
 
+class FieldChanged(Answer):
+    """One field of a thing, from what to what."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class Difference(Answer):
+    """A thing that differs between two scans. `reason` says how it is known that it is gone, or why that is not."""
+
+    change: str
+    kind: str
+    subject: str
+    title: str | None = None
+    severity: str | None = None
+    fields: tuple[FieldChanged, ...] = ()
+    reason: str = ""
+
+
+class ComparedScan(Answer):
+    """The scan that another was compared with."""
+
+    id: str
+    policy: str = ""
+    created_at: str = ""
+
+
+class Diff(Answer):
+    """All that differs in a scan. `counts` is by kind and change."""
+
+    scan: str
+    against: ComparedScan
+    counts: dict[str, dict[str, int]] = {}
+    results: tuple[Difference, ...] = ()
+
+
 class FeedState(Answer):
     """How far a vulnerability feed was read, and when; times are ISO 8601 text."""
 
@@ -145,6 +183,7 @@ class Module(Answer):
     state: str
     privileged: bool | None = None
     remedy: str = ""
+    fence: str | None = None
 
 
 class Policy(Answer):

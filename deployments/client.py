@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deployments.answers import (
     Answer,
+    Diff,
     Explanation,
     FindingFound,
     HealthFound,
@@ -136,6 +137,17 @@ class Api:
     def findings(self, scan_id: str) -> list[FindingFound]:
         """Every weakness of a scan."""
         return self._all(FindingFound, f"/api/scans/{_path_word(scan_id)}/findings/")
+
+    def diff(self, scan_id: str, against: str | None) -> Diff:
+        """All that differs in a scan, against an earlier one or the last comparable one."""
+        words = {"page_size": PAGE_SIZE} | ({"against": against} if against else {})
+        path = f"/api/scans/{_path_word(scan_id)}/diff/"
+        pages = [self._ask("GET", path, params={**words, "page": 1})]
+        while isinstance(pages[-1], dict) and pages[-1].get("next") and len(pages) < MOST_PAGES:
+            pages.append(self._ask("GET", path, params={**words, "page": len(pages) + 1}))
+        whole = _shaped(Diff, pages[0])
+        rest = [each for page in pages[1:] for each in _shaped(Diff, page).results]
+        return whole.model_copy(update={"results": (*whole.results, *rest)})
 
     def explanation(self, scan_id: str) -> Explanation:
         """Why a scan is where it is."""

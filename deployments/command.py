@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.diagnosis_command import doctor, explain, logs
+from deployments.diff_command import diff
 from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
@@ -142,6 +143,9 @@ def scans(
     with running_api(read_settings()) as api:
         found = api.scans(status.value if status else None, page)
     _print(found, show.scan_list, json=json)
+
+
+app.command("diff")(diff)
 
 
 @app.command()

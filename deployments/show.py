@@ -154,6 +154,11 @@ def module_list(modules: Sequence[Module]) -> None:
         state = Text(one_line(module.state, WORD), style=MODULE_COLOURS.get(module.state, ""))
         table.add_row(plain(module.name), plain(module.risk), plain(module.version), state, words)
     listed(table, "There are no modules.")
+    fences = {module.fence for module in modules if module.fence}
+    if "off" in fences:
+        note("Tools are not fenced: with PULSAR_FENCE=on the kernel keeps each to the addresses that it is given.")
+    elif fences:
+        note("Tools are fenced: the kernel keeps each to the addresses that it is given.")
 
 
 def feed_list(feeds: Sequence[FeedState]) -> None:
@@ -269,7 +274,7 @@ def listed(table: Table, otherwise: str) -> None:
 def _module_runs(scan: Scan) -> Table:
     table = table_of("module", "status", ">units", ">progress", "remark")
     for run in scan.modules:
-        remark = one_line(run.error or run.detail or "", SENTENCE)
+        remark = one_line(run.error or run.waiting_for or run.detail or "", SENTENCE)
         units = f"{run.ended}/{run.units}"
         table.add_row(plain(run.name), plain(run.status), units, f"{run.progress:.0f} %", Text(remark))
     return table

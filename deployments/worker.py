@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 from deployments.blueprint import CODE_ROOT, POOL
 from deployments.nursery import Nursery
+from footprint.errors import InstallationError
 from footprint.settings import Settings
 
 PRELOAD = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap", "flows.scan")
@@ -33,11 +37,14 @@ def run_worker(settings: Settings, *, name: str | None) -> None:
     log = settings.home / "logs" / "runs.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = name or f"{socket.gethostname()}-{os.getpid()}"
-    asyncio.run(work(Nursery(root=CODE_ROOT, preload=PRELOAD, log=log), name=name))
+    nursery = Nursery(root=CODE_ROOT, preload=PRELOAD, log=log)
+    asyncio.run(work(nursery, name=name, tidy=lambda: _take_down_fences(settings)))
 
 
-async def work(nursery: Nursery, *, name: str | None = None, pool: str = POOL) -> None:
-    """Be a worker with this nursery until a signal comes."""
+async def work(
+    nursery: Nursery, *, name: str | None = None, pool: str = POOL, tidy: Callable[[], None] = lambda: None
+) -> None:
+    """Be a worker with this nursery until a signal comes. `tidy` is called in a thread before the first run."""
     _stop_on_signals()
     notify = os.environ.pop("NOTIFY_SOCKET", "")
     nursery.start()
@@ -49,12 +56,23 @@ async def work(nursery: Nursery, *, name: str | None = None, pool: str = POOL) -
     refresh_global_settings_context()  # whoever imported Prefect before us did so without our environment
     worker = ForkingWorker(pool, nursery=nursery, name=name, on_ready=lambda: _tell(notify, b"READY=1"))
     try:
-        await server_answers()
+        await asyncio.gather(server_answers(), asyncio.to_thread(tidy))
         await worker.start()
     except asyncio.CancelledError:
         _tell(notify, b"STOPPING=1")
     finally:
         nursery.close()
+
+
+def _take_down_fences(settings: Settings) -> None:
+    """Remove the rules that killed scans have left in the kernel, also where tools are fenced no longer."""
+    if os.geteuid() != 0 or shutil.which("nft") is None:
+        return
+    from tasks.fence import remove_stale
+
+    # Where no program can be started none was fenced either.
+    with suppress(InstallationError):
+        remove_stale(settings.work_dir)
 
 
 def _stop_on_signals() -> None:

@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier, seeds
+from flows.gate import Gate
 from flows.pausing import Waiting, hindrance, is_run_cancelled
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
@@ -27,8 +28,11 @@ from footprint.records import Record
 from footprint.states import Status
 from footprint.store.assets import scope_for
 from footprint.store.cancelling import REVOKED, is_cancelled
+from footprint.store.changes import drift_at_end, write_down
+from footprint.store.differences import Drift
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
+from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
 from footprint.store.resumption import CRASH_PAUSE, put_back
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
@@ -48,6 +52,8 @@ TICK_SECONDS = 1.0
 """How often the lease is renewed, the progress published, and a cancel looked for, at least."""
 REVOKE_SECONDS = 3.0
 """What units get to end after a cancel; what is left of their processes then is killed."""
+LOOK_SECONDS = 0.25
+"""How often a unit that may not begin yet is looked at again."""
 
 
 def begin_scan(
@@ -98,6 +104,8 @@ class Conductor:
         tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy, scan.scope)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
+        self._gate = Gate(scan, self._here)
+        self._published = 0.0
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -177,11 +185,13 @@ class Conductor:
         self._stopped.set()
 
     def _spawn(self) -> bool:
-        """Submit units while there is room for them; True while any is waiting."""
+        """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
+        self._gate.look()
         while len(self._running) < self._scan.policy.concurrency and not self._is_halted:
-            unit = self._frontier.take(running=[at_work.module for _, at_work in self._running.values()])
+            at_work = [running.module for _, running in self._running.values()]
+            unit = self._frontier.take(at_work, self._gate, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
-                return False
+                break
             self._submit(unit)
         return bool(self._frontier.waiting()) and not self._is_halted
 
@@ -196,19 +206,21 @@ class Conductor:
     def _absorb(self) -> None:
         """Wait for units to end, at most a tick, and offer what they found."""
         try:
-            ended = [self._ended.get(timeout=TICK_SECONDS)]
+            ended = [self._ended.get(timeout=LOOK_SECONDS if self._gate.waits else TICK_SECONDS)]
             while not self._ended.empty():
                 ended.append(self._ended.get())
         except Empty:
             ended = []
         for future in ended:
             unit_id, unit = self._running.pop(future)
-            found = self._here.store.keep(partial(self._take, unit_id=unit_id))
+            found = self._here.store.keep(partial(self._take, unit_id=unit_id, unit=unit))
             self._frontier.offer(found, unit.depth + 1)
-        self._publish()
+        if ended or time.monotonic() > self._published + TICK_SECONDS:
+            self._publish()
 
-    def _take(self, session: Session, unit_id: int) -> list[Record]:
+    def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
+        release(session, Owner(self._scan.id, self._scan.attempt, unit.module, unit.batch))
         lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
         return records_of(session, unit_id)
 
@@ -217,9 +229,10 @@ class Conductor:
 
         A store that is away for a while is waited for, the units go on.
         """
+        self._published = time.monotonic()
         try:
             with self._here.store.write() as session:
-                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)
                 keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
                 is_revoked = is_cancelled(session, self._scan.id)
         except StoreUnavailable as away:
@@ -267,7 +280,8 @@ class Conductor:
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
-        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict))
+        drift = self._note_changes() if verdict.status is Status.SUCCESS else None
+        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict, drift))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)
@@ -284,6 +298,19 @@ class Conductor:
         scope = scope_of(self._here.settings, self._scan.target, self._scan.policy, by_now)
         rules = scope.holes_in(self._scan.target) | self._frontier.kept_out()
         keep_left_out(session, self._scan.id, rules, besides=self._frontier.over_limit)
+
+    def _note_changes(self) -> Drift | None:
+        """Write down what changed; the scan has ended well, and a defect in this must not say otherwise."""
+        store = self._here.store
+        try:
+            with store.read() as session:
+                drift = drift_at_end(session, self._scan.id)
+            if drift is not None:
+                store.keep(partial(write_down, drift=drift))
+            return drift
+        except Exception:
+            get_run_logger().exception("what changed since the last scan could not be written down")
+            return None
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()

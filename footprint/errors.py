@@ -15,6 +15,7 @@ PulsarError
 │   ├── NotPrivileged       it is there, and may not do what it is needed for
 │   ├── FeedMissing         data that a module looks things up in was never fetched
 │   ├── SandboxMissing      nothing here can hold a user's script
+│   ├── FenceMissing        it was asked for, and no tool can be kept to its targets by the kernel here
 │   ├── StoreNotMigrated
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
@@ -25,6 +26,8 @@ PulsarError
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
     ├── ToolKilled          a signal ended it that was not ours
+    ├── TooHeavy            it cannot go as slowly as its destination's budget asks
+    ├── StrayedOutOfScope   it sent to addresses that it was not given; the kernel stopped that
     ├── TargetUnreachable   the target refused, or said nothing at all
     ├── OutputTooLarge
     ├── OutputTruncated     it ends in the middle
@@ -140,6 +143,10 @@ class SandboxMissing(InstallationError):
     code = "sandbox_missing"
 
 
+class FenceMissing(InstallationError):
+    code = "fence_missing"
+
+
 class StoreNotMigrated(InstallationError):
     code = "store_not_migrated"
 
@@ -183,6 +190,14 @@ class ToolCrashed(UnitError):
 
 class ToolKilled(UnitError):
     code = "tool_killed"
+
+
+class TooHeavy(UnitError):
+    code = "too_heavy"
+
+
+class StrayedOutOfScope(UnitError):
+    code = "strayed_out_of_scope"
 
 
 class TargetUnreachable(UnitError):

@@ -31,6 +31,15 @@ class ScanPolicy(BaseModel):
     modules: dict[ModuleName, dict[str, Any]] = Field(description="Modules that are on, with their options.")
     concurrency: int = Field(default=8, ge=1, le=64, description="Units at once; 1 is strictly one after another.")
     intensity: int = Field(default=3, ge=0, le=5, description="0 paranoid to 5 reckless: timing, rates, retries.")
+    budget: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Packets a second for one destination, a /24 or /64, from all of its scans; as intensity else.",
+    )
+    connections: int | None = Field(
+        default=None, ge=1, le=10_000, description="Connections at once to one destination; as intensity else."
+    )
     ports: str = Field(default="top:1000", max_length=2000)
     max_addresses: int = Field(default=4096, ge=1, le=65536, description="Largest network one scan may cover.")
     depth: int = Field(default=8, ge=0, le=16, description="How many discoveries away from the target a scan goes.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from footprint.settings import Settings
 from footprint.store import Store
 from tasks import nmap
 from tasks.catalogue import catalogue
+from tasks.fence import check_fence
 from tasks.runner import Limits, containment, run, search_path
-from tasks.tool import Binary, Command, Powers, Tool
+from tasks.tool import Binary, Command, Powers, Risk, Tool
 
 INSPECTION_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleState:
-    """One module on this worker. `state` is ready, degraded, missing or too_old; `privileged` is None if not needed."""
+    """One module on this worker. `state` is ready, degraded, missing or too_old; `privileged` is None if not needed.
+
+    `fence` is on or off, and None where there is nothing to fence: passive modules, and those that ask in-process.
+    """
 
     name: str
     summary: str
@@ -30,6 +34,7 @@ class ModuleState:
     state: str
     privileged: bool | None
     remedy: str
+    fence: str | None
 
 
 @cache
@@ -76,7 +81,16 @@ def inspect_modules(settings: Settings, store: Store | None = None) -> list[Modu
     return [_inspect(tool, settings, store) for tool in catalogue().values()]
 
 
+def _is_fenced(tool: Tool) -> bool:
+    return tool.binary is not None and tool.risk is not Risk.PASSIVE
+
+
 def _inspect(tool: Tool, settings: Settings, store: Store | None) -> ModuleState:
+    fence = ("on" if settings.fence else "off") if _is_fenced(tool) else None
+    return replace(_inspect_tool(tool, settings, store), fence=fence)
+
+
+def _inspect_tool(tool: Tool, settings: Settings, store: Store | None) -> ModuleState:
     work_dir = settings.work_dir
     try:
         if tool.check:
@@ -85,6 +99,8 @@ def _inspect(tool: Tool, settings: Settings, store: Store | None) -> ModuleState
             return _state(tool, None, "ready")
         version = version_of(tool.binary, work_dir)
         contained = containment()
+        if settings.fence and _is_fenced(tool):
+            check_fence(work_dir)
     except InstallationError as error:
         state = "too_old" if isinstance(error, ToolTooOld) else "missing"
         return _state(tool, None, state, remedy=str(error))
@@ -101,4 +117,4 @@ def _state(
     tool: Tool, version: str | None, state: str, *, privileged: bool | None = None, remedy: str = ""
 ) -> ModuleState:
     installed = state in ("ready", "degraded", "too_old")
-    return ModuleState(tool.name, tool.summary, tool.risk, installed, version, state, privileged, remedy)
+    return ModuleState(tool.name, tool.summary, tool.risk, installed, version, state, privileged, remedy, fence=None)

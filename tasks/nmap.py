@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from footprint.budget import Load
 from footprint.errors import OutputNotUnderstood
 from footprint.records import SAMPLE, Finding, Host, Service, Technology
 from footprint.text import clean
 from tasks.nmap_answers import parse
 from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
-from tasks.nmap_options import NmapOptions, configure, ports_asked
+from tasks.nmap_load import at_rate, load_of_question
+from tasks.nmap_options import NmapOptions, configure, port_count, ports_asked
 from tasks.nmap_scripts import risk_of, running
 from tasks.nmap_xml import read
 from tasks.tool import Batch, Command, Degradation, Intake, Output, Powers, Risk, Tool
@@ -59,6 +61,11 @@ def _asked_ports(batch: Batch, options: NmapOptions, *, is_local: bool) -> tuple
     versions = ("-sV", "--version-intensity", str(options.version_intensity))
     union = ",".join(map(str, sorted(found)))
     return (*versions, *running("tcp", options.scripts), *guess, "-p", union), len(found)
+
+
+def load(batch: Batch, options: NmapOptions) -> Load:
+    """What a unit sends one destination; an option below what the intensity means wants less."""
+    return load_of_question(batch, port_count(options.ports), options.max_rate)
 
 
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:
@@ -112,6 +119,8 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     exclude_flag="--excludefile",
     risk_with=lambda options: risk_of("tcp", options.scripts),
 )

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from footprint.budget import Load
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
 from tasks.nmap_answers import report_of
 from tasks.nmap_call import NMAP, TARGETS
+from tasks.nmap_load import load_of_question
 from tasks.nmap_options import INTENSITY
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
@@ -40,6 +42,11 @@ def configure(options: dict[str, Any], pace: Pace) -> NmapDiscoveryOptions:
     gait = INTENSITY[pace.intensity]
     paced = {"timing": gait.timing, "max_rate": gait.max_rate, "max_retries": gait.max_retries}
     return NmapDiscoveryOptions.model_validate({**paced, **options})
+
+
+def load(batch: Batch, options: NmapDiscoveryOptions) -> Load:
+    """What a unit sends one destination: some probes to every address."""
+    return load_of_question(batch, 0, options.max_rate)
 
 
 def command(batch: Batch, options: NmapDiscoveryOptions) -> Command:
@@ -129,6 +136,7 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
     counts_for="nmap",
     exclude_flag="--excludefile",
 )

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator
 
+from footprint.budget import Load
 from footprint.errors import NotPrivileged
 from footprint.policy import PortRange
 from footprint.records import Finding, Host, Service, Technology
 from tasks.nmap_answers import parse_udp
 from tasks.nmap_call import NMAP, PATIENCE, Paced, aims_of, are_local, asking, family_of, march, progress
+from tasks.nmap_load import at_rate, load_of_question
 from tasks.nmap_options import port_count, ports_asked
 from tasks.nmap_scripts import UdpScript, running
 from tasks.tool import Batch, Command, Degradation, Intake, Pace, Powers, Risk, Tool
@@ -100,6 +102,11 @@ def _asked_ports(batch: Batch, options: NmapUdpOptions) -> tuple[tuple[str, ...]
     return (*versions, *running("udp", options.scripts), "-p", ",".join(map(str, found))), len(found)
 
 
+def load(batch: Batch, options: NmapUdpOptions) -> Load:
+    """What a unit sends one destination."""
+    return load_of_question(batch, port_count(options.ports), options.max_rate)
+
+
 def degrade(options: NmapUdpOptions, powers: Powers) -> tuple[NmapUdpOptions, Degradation | None]:
     """Nothing replaces raw sockets here. Raises `NotPrivileged` where there are none."""
     if powers.raw_sockets:
@@ -132,5 +139,7 @@ TOOL = Tool(
     parse=parse_udp,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     exclude_flag="--excludefile",
 )

@@ -15,12 +15,13 @@ import logging
 import os
 import shlex
 import signal
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from prefect_shell import ShellOperation
 from footprint.errors import InstallationError
 from footprint.settings import Settings
 from footprint.text import clean
+from tasks.own_user import PLACE, become, contained_in, give
 from tasks.tool import Command, Ending, Output
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -111,12 +113,16 @@ class Confinement:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program is granted. `mark` is the scan it works for, to be seen in its environment."""
+    """What one program is granted. `mark` is the scan it works for, to be seen in its environment.
+
+    `uid` is the id that it runs under, where that is not the worker's own: needs root and bubblewrap (own_user.py).
+    """
 
     seconds: float
     work_dir: Path
     mark: UUID | None = None
     stopped: Event = field(default_factory=Event)
+    uid: int | None = None
 
 
 @cache
@@ -146,8 +152,9 @@ def run(
             (directory / name).write_text(text)
         for number, data in enumerate(confined.data if confined else ()):
             (directory / f"{DATA}{number}").write_bytes(data)
-        inside = Limits(limits.seconds, directory, limits.mark, limits.stopped)
-        return _run(command, inside, confined or containment(), watch)
+        if limits.uid is not None:
+            give(directory, limits.uid)
+        return _run(command, replace(limits, work_dir=directory), confined or containment(), watch)
 
 
 @contextmanager
@@ -164,14 +171,23 @@ def _line(command: Command, limits: Limits, contained: Containment | Confinement
         words: tuple[str, ...] = ("env", "-i", *contained.launcher, *timed, *command.argv)
         opened = "".join(f" {number + 2}<{DATA}{number}" for number in range(1, len(contained.data)))
         return f"exec {shlex.join(words)} >stdout 2>stderr <{DATA}0{opened}"
-    environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={limits.work_dir}"]
+    place = limits.work_dir if limits.uid is None else PLACE
+    environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={place}"]
     if limits.mark:
         environment.append(f"PULSAR_SCAN={limits.mark}")
     capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
+    outer, inner = _around(limits, contained)
+    words = (*environment, *capped, *outer, *timed, *inner, *command.argv)
+    return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"
+
+
+def _around(limits: Limits, contained: Containment) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What goes before `timeout`, and what between it and the program."""
+    if limits.uid is not None:
+        return contained_in(limits.work_dir), become(limits.uid)
     # The program is a child of `timeout`, so without a namespace it needs a signal of its own to die with it.
     inner = _DIES_WITH_PARENT if contained is Containment.PARENT_DEATH else ()
-    words = (*environment, *capped, *_CONTAIN[contained], *timed, *inner, *command.argv)
-    return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"
+    return _CONTAIN[contained], inner
 
 
 def _run(command: Command, limits: Limits, contained: Containment | Confinement, watch: Watcher) -> Output:
@@ -217,12 +233,7 @@ def _watch(
 
 
 def _look(path: Path, seen: int, watch: Watcher) -> int:
-    try:
-        with path.open("rb") as file:
-            file.seek(seen)
-            piece = file.read(OUTPUT_CAP)
-    except FileNotFoundError:
-        return seen
+    piece = _bytes_of(path, OUTPUT_CAP, seen)
     if piece:
         watch(piece.decode(errors="replace"))
     return seen + len(piece)
@@ -247,7 +258,7 @@ def _collect(
     if ending is Ending.EXITED:
         ending = _ending_of(returncode, is_full=max(size, errors) >= cap)
     last = "\n".join(clean(line) for line in stderr[-STDERR_KEPT:].splitlines())
-    files = {name: _read(directory / name, OUTPUT_CAP)[0] for name in command.keeps if (directory / name).is_file()}
+    files = {name: _read(directory / name, OUTPUT_CAP)[0] for name in command.keeps if _is_plain(directory / name)}
     return Output(stdout, last, returncode, ending, seconds, files)
 
 
@@ -262,10 +273,24 @@ def _ending_of(returncode: int | None, *, is_full: bool) -> Ending:
     return Ending.EXITED
 
 
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def _read(path: Path, cap: int) -> tuple[str, int]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(cap)
-    except FileNotFoundError:
-        return "", 0
+    data = _bytes_of(path, cap)
     return data.decode(errors="replace"), len(data)
+
+
+def _bytes_of(path: Path, cap: int, start: int = 0) -> bytes:
+    """A plain file's bytes; none of what is something else: a program may have put a link to a file of ours there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(start)
+        return file.read(cap)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from footprint.budget import Load
 from footprint.errors import InvalidTarget
 from footprint.records import Certificate, DomainName, Endpoint, Finding, Record
 from footprint.settings import Settings
@@ -23,6 +24,11 @@ from tasks.tool import Batch, Binary, Command, Intake, Risk, Tool
 TARGETS = "targets"
 MEGABYTES = 800
 """sslyze needs 400 for eight endpoints, and takes all there is before a mail server whose greeting never ends."""
+
+PACKETS = {"certificate": 42, "protocols": 2_750, "all": 2_850}
+"""What an endpoint is sent at most, all of it within a second where it is near: measured, nginx with every cipher."""
+SERVERS = 10
+"""Endpoints that sslyze asks side by side."""
 
 STARTTLS = {
     "smtp": "smtp",
@@ -42,6 +48,13 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "all": ("--compression", "--openssl_ccs", "--heartbleed", "--robot", "--reneg"),
 }
 """sslyze's options by what is asked for; each asks for what is above it, too."""
+
+
+def load(batch: Batch, options: TlsOptions) -> Load:
+    """All that endpoints are sent, since sslyze asks as fast as they answer."""
+    packets = float(PACKETS[options.checks] * len(batch))
+    connections = (2 if options.slow else 5) * min(len(batch), SERVERS)
+    return Load(packets, packets, connections, connections)
 
 
 def command(batch: Batch, options: TlsOptions) -> Command:
@@ -115,5 +128,6 @@ TOOL = Tool(
     ),
     command=command,
     parse=parse,
+    load=load,
     installed=installed,
 )

@@ -30,10 +30,26 @@ def memory_of(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_COUNTED))
 
 
+def start_of(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did; None where there is none of that number."""
+    fields = _stat(str(pid))
+    return int(fields[19]) if fields else None
+
+
+def has_processes(uid: int) -> bool:
+    """True while a process of that user id is there."""
+    told = (_lines(f"{entry.name}/status") for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return any(line.split()[1] == b"%d" % uid for lines in told for line in lines if line.startswith(b"Uid:"))
+
+
 def _parent(pid: str) -> int:
-    lines = _lines(f"{pid}/stat")
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: str) -> list[bytes]:
     # The name in brackets may hold spaces, brackets and line breaks itself.
-    return int(b" ".join(lines).rpartition(b")")[2].split()[1]) if lines else 0
+    return b" ".join(_lines(f"{pid}/stat")).rpartition(b")")[2].split()
 
 
 def _lines(name: str) -> list[bytes]:

@@ -6,6 +6,7 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from footprint.area import Area
+from footprint.budget import Share, allowance_of
 from footprint.errors import (
     InstallationError,
     NotAuthorized,
@@ -21,12 +23,13 @@ from footprint.errors import (
     OutputTooLarge,
     PulsarError,
     ScanStopped,
+    TooHeavy,
     ToolCrashed,
     ToolKilled,
     ToolTimedOut,
 )
 from footprint.policy import ScanPolicy
-from footprint.records import Coverage, Endpoint, Finding, Host, Network, Outcome, Record, Service, subject_of
+from footprint.records import Coverage, Finding, Outcome, Record, subject_of
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
@@ -34,7 +37,9 @@ from footprint.store.units import Settlement, Unit
 from footprint.text import clean
 from footprint.verdict import UnitStatus
 from tasks.catalogue import tool_named
+from tasks.fence import Fence, fence_around, network_of
 from tasks.inspection import powers, untried_version, version_of
+from tasks.pacing import paced
 from tasks.runner import Limits, containment, run
 from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Risk, Tool
 
@@ -54,6 +59,8 @@ class Circumstances:
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
+    share: Share | None = None
+    """What the unit was given of its destinations; without it, it may have all that the policy allows."""
     permitted: Area | None = None
     """What may be looked at actively, as this unit begins; None where no authorisation is needed."""
 
@@ -119,7 +126,7 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
         batch = _permitted(tool, batch, under, account)
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
-    except (InstallationError, NotAuthorized) as lacking:
+    except (InstallationError, NotAuthorized, TooHeavy) as lacking:
         return account.settle(UnitStatus.SKIPPED, unit.records, lacking)
     except PulsarError as error:
         return account.settle(_status(account, error), unit.records, error)
@@ -155,7 +162,7 @@ def _touchable(records: Sequence[Record], scope: Scope, account: _Account) -> Ba
 
 def _permitted(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> Batch:
     """The records that the module may look at: where it is active, those that an authorisation covers now."""
-    if under.permitted is None or tool.risk_of(_options(tool, under)) is Risk.PASSIVE:
+    if under.permitted is None or tool.risk_of(options_of(tool, under.policy, under.settings)) is Risk.PASSIVE:
         return batch
     covered = [record for record in batch if under.permitted.covers(record)]
     for record in batch:
@@ -187,15 +194,21 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
     )
-    account.take(tool.probe(batch, _options(tool, under), asking))
+    account.take(tool.probe(batch, _options(tool, batch, under), asking))
     if under.stopped.is_set():
         return ScanStopped(f"{tool.name}: the scan was stopped")
     return None
 
 
-def _options(tool: Tool, under: Circumstances) -> Any:
+def options_of(tool: Tool, policy: ScanPolicy, settings: Settings) -> Any:
     """What the policy says of this module, completed with what its intensity means."""
-    return tool.configure(under.policy.modules.get(tool.name, {}), pace_of(under.policy, under.settings.own_ports))
+    return tool.configure(policy.modules.get(tool.name, {}), pace_of(policy, settings.own_ports))
+
+
+def _options(tool: Tool, batch: Batch, under: Circumstances) -> Any:
+    """The options, held to what the unit was given of its destinations. Raises `TooHeavy`."""
+    options = options_of(tool, under.policy, under.settings)
+    return paced(tool, batch, options, allowance_of(under.policy, under.settings), under.share)
 
 
 def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
@@ -204,44 +217,47 @@ def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) 
     assert tool.binary is not None
     if tool.check:
         tool.check(under.settings, under.store)
-    options = _options(tool, under)
+    options = _options(tool, batch, under)
     binary = tool.binary_with(options) if tool.binary_with else tool.binary
     account.version = version_of(binary, under.work_dir)
-    account.containment = containment()
     lesser = [untried_version(binary, account.version)]
     if tool.installed:
         options = tool.installed(options, under.settings, account.version)
     if tool.degrade:
         options, degradation = tool.degrade(options, powers(under.work_dir))
         lesser.append(str(degradation or ""))
+    fence, unfenced = _fence(tool, options, batch, under)
+    lesser.append(unfenced)
     account.degraded = "; ".join(said for said in lesser if said) or None
     command = _with_exclusions(tool, tool.command(batch, options), batch, under.scope)
     account.command = shlex.join(command.argv)
-    output = run(
-        command,
-        Limits(under.policy.unit_timeout, under.work_dir, under.scan_id, under.stopped),
-        _watcher(tool, under.report),
-    )
+    with fence as held:
+        account.containment = f"{containment()}, {f'fenced as id {held.uid}' if held.uid else 'not fenced'}"
+        limits = Limits(under.policy.unit_timeout, under.work_dir, under.scan_id, under.stopped, held.uid)
+        output = run(command, limits, _watcher(tool, under.report))
     account.stderr = output.stderr or None
-    return _read(tool, batch, output, account)
+    held.check_start(tool.name, output)
+    error = _read(tool, batch, output, account)
+    return held.complaint(tool.name, error) or error
+
+
+def _fence(tool: Tool, options: Any, batch: Batch, under: Circumstances) -> tuple[AbstractContextManager[Fence], str]:
+    """What keeps a tool to its batch where this installation wants that, and what is to be said where it cannot."""
+    if not under.settings.fence or tool.risk_of(options) is Risk.PASSIVE:
+        return nullcontext(Fence()), ""
+    if any(network_of(record) is None for record in batch):
+        return nullcontext(Fence()), "not fenced: it is given names, and finds their addresses itself"
+    return fence_around(batch, under.scope.excluded_networks(), under.work_dir), ""
 
 
 def _with_exclusions(tool: Tool, command: Command, batch: Batch, scope: Scope) -> Command:
     """Give the tool the networks it must not touch, of the family it is asked about, in a file of its own."""
-    versions = {_version(record) for record in batch}
+    versions = {network.version for record in batch if (network := network_of(record))}
     excluded = [network for network in scope.excluded_networks() if ip_network(network).version in versions]
     if tool.exclude_flag is None or not excluded:
         return command
     files = {**command.files, EXCLUDE_FILE: "".join(f"{network}\n" for network in excluded)}
     return replace(command, argv=(*command.argv, tool.exclude_flag, EXCLUDE_FILE), files=files)
-
-
-def _version(record: Record) -> int | None:
-    match record:
-        case Host(address=text) | Service(address=text) | Endpoint(address=text) | Network(cidr=text):
-            return ip_network(text).version
-        case _:
-            return None
 
 
 def _watcher(tool: Tool, report: Callable[[float], None]) -> Callable[[str], None]:

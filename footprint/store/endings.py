@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from footprint.states import LIVE, Status
+from footprint.store.ledger import release_all
 from footprint.store.scoring import scores_of_scan
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.store.units import digest_of
@@ -58,6 +59,7 @@ def finish(
     if not cast("CursorResult[Any]", changed).rowcount:
         return False
     _close_units(session, scan_id)
+    release_all(session, scan_id)
     _, modules = digest_of(session, scan_id, {})
     score = scores_of_scan(session, scan_id).asset
     session.execute(update(Scan).where(Scan.id == scan_id).values(modules=modules, score=score))

@@ -17,6 +17,7 @@ from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
 from footprint.store.assets import asset_of
+from footprint.store.ledger import release_all
 from footprint.store.packing import record_of
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.verdict import UNFINISHED
@@ -140,6 +141,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.attempt += 1
     scan.started_at = scan.started_at or now()
     scan.lease_until, scan.resume_at, scan.waiting = now() + LEASE, None, None
+    release_all(session, scan.id)
     forget_unfinished(session, scan.id)
     return Begun(
         id=scan.id,

@@ -274,7 +274,7 @@ class DetailRow(Table):
 
 
 class FindingRow(Table):
-    """A weakness of an asset, as last seen. `status` is what somebody decided of it: open or false_positive."""
+    """A weakness of an asset, as last seen. `status` is what was decided of it: open, accepted or false_positive."""
 
     __tablename__ = "findings"
     __table_args__ = (UniqueConstraint("asset_id", "rule", "subject"),)

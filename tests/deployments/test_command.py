@@ -83,6 +83,16 @@ def test_modules_are_listed_with_their_remedy(server: StandIn) -> None:
     assert json.loads(pulsar("modules", "--json").stdout) == server.rows["modules"]
 
 
+@pytest.mark.parametrize(("fence", "said"), [("off", "are not fenced"), ("on", "are fenced"), (None, None)])
+def test_whether_tools_are_fenced_is_told_beside_the_modules(
+    server: StandIn, fence: str | None, said: str | None
+) -> None:
+    module = {"name": "nmap", "installed": True, "state": "ready", "fence": fence}
+    server.rows["modules"] = [module, {"name": "dns", "installed": True, "state": "ready", "fence": None}]
+    told = pulsar("modules").stderr
+    assert f"Tools {said}" in told if said else "fenced" not in told
+
+
 def test_policies_of_the_platform_and_without_one(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     server.rows["policies"] = [{"name": "nightly", "description": "Ours."}]
     assert lines_with(pulsar("policies").stdout, "nightly") == ["nightly  Ours.        "]

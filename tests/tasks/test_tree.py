@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.tree import memory_of, tree_of
+from tasks.tree import has_processes, memory_of, start_of, tree_of
 
 KEEPS = "kept = bytearray(b'x' * 30_000_000); import sys; print('kept', flush=True); sys.stdin.read()"
 HAS_CHILDREN = """
@@ -53,3 +53,21 @@ def test_what_a_process_has_for_itself_is_its_memory_and_a_dead_one_has_none(sta
     started.wait()
     assert memory_of(started.pid) == 0
     assert list(tree_of(started.pid)) == [started.pid]
+
+
+def test_when_a_process_began_tells_it_from_a_later_one_of_its_number() -> None:
+    own = start_of(os.getpid())
+    assert own is not None
+    with subprocess.Popen(["sleep", "60"]) as later:
+        assert (start_of(later.pid) or 0) >= own
+        later.kill()
+    assert start_of(later.pid) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process of another")
+def test_the_processes_of_an_id_are_seen_while_they_are_there() -> None:
+    assert not has_processes(60991)
+    with subprocess.Popen(["sleep", "60"], user=60991, group=60991) as process:
+        assert has_processes(60991)
+        process.kill()
+    assert not has_processes(60991)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from footprint.errors import FeedMissing
 from footprint.policy import PRESETS
-from footprint.records import Coverage, Finding, Host, Network, Outcome, Record, Service
+from footprint.records import Coverage, DomainName, Finding, Host, Network, Outcome, Record, Service
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store.units import Settlement, Unit
@@ -21,7 +22,8 @@ from footprint.verdict import UnitStatus
 from tasks import catalogue, inspection, unit
 from tasks.catalogue import tool_named
 from tasks.inspection import powers, version_of
-from tasks.tool import Asking, Batch, Binary, Command, Degradation, Output, Powers
+from tasks.run_scan import _tell
+from tasks.tool import Asking, Batch, Binary, Command, Degradation, Output, Powers, Risk
 from tasks.unit import Circumstances, carry_out
 
 HERE = Host("127.0.0.1")
@@ -214,6 +216,42 @@ def test_this_machines_modules_are_told_as_they_are(tmp_path: Path) -> None:
     assert states["dns"].state == "ready"
     assert states["nmap"].installed
     assert states["nmap"].version
+    assert (states["nmap"].fence, states["dns"].fence, states["amass"].fence) == ("off", None, None)
+
+
+def test_a_tool_that_is_given_names_says_that_nothing_fences_it(
+    under: Circumstances, stand_in: Callable[..., None]
+) -> None:
+    root = DomainName("example.test")
+    within = replace(under, settings=Settings(fence=True), scope=Scope.for_target(root))
+    for risk, said in ((Risk.INTRUSIVE, "not fenced: it is given names"), (Risk.PASSIVE, "")):
+        stand_in(command=_script("echo 22"), parse=_parse, degrade=None, risk=risk, risk_with=None)
+        settled = carry_out(Unit("nmap", 1, 0, (root,)), within)
+        assert settled.containment is not None
+        assert settled.containment.endswith(", not fenced")
+        assert (settled.degraded or "").startswith(said)
+        assert bool(settled.degraded) is bool(said)
+
+
+def test_a_fence_that_is_asked_for_and_not_to_be_had_refuses_the_unit(
+    under: Circumstances, stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(command=_script("echo 22"), parse=_parse, degrade=None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    settled = carry_out(Unit("nmap", 1, 0, (HERE,)), replace(under, settings=Settings(fence=True)))
+    assert (settled.status, settled.error_code) == (UnitStatus.SKIPPED, "fence_missing")
+    assert settled.error == "the fence needs root"
+    assert settled.records == ()
+
+
+@pytest.mark.parametrize(("code", "level"), [("strayed_out_of_scope", "ERROR"), ("tool_killed", "WARNING")])
+def test_somebody_is_called_where_a_tool_strayed(caplog: pytest.LogCaptureFixture, code: str, level: str) -> None:
+    settled = Settlement(UnitStatus.PARTIAL, containment="bubblewrap, fenced as id 61001", error_code=code, error="!")
+    with caplog.at_level("INFO"):
+        _tell(logging.getLogger("unit"), Unit("nmap", 1, 0, (HERE,)), settled, 3)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    held = ("INFO", "nmap: held by bubblewrap, fenced as id 61001")
+    assert told == [held, (level, "nmap batch 1 ended partial, 3 records: !")]
 
 
 def test_a_version_newer_than_those_tried_is_run_and_said(under: Circumstances, stand_in: Callable[..., None]) -> None:
