@@ -14,13 +14,17 @@ from api.asking import Desk
 from api.diagnosis import Diagnosis
 from api.follower import Follower
 from api.guard import SizeGuard
+from api.kept_drifts import KeptDrifts
+from api.lifecycle import Lifecycle
 from api.prefect import PrefectGateway
 from api.reading import Reader
 from api.routers.assets import assets
 from api.routers.details import asset_details, scan_details
 from api.routers.diagnosis import diagnosis
+from api.routers.differences import asset_changes, scan_differences
 from api.routers.extensions import extensions
 from api.routers.health import health
+from api.routers.lifecycle import scan_verbs
 from api.routers.modules import modules
 from api.routers.policies import policies
 from api.routers.previews import previews
@@ -46,11 +50,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             async with PrefectGateway() as prefect:
                 reader = Reader(store)
                 follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
-                app.state.settings, app.state.store, app.state.desk = chosen, store, Desk(chosen, store, prefect)
+                desk = Desk(chosen, store, prefect)
+                app.state.settings, app.state.store, app.state.desk = chosen, store, desk
+                app.state.lifecycle = lifecycle = Lifecycle(chosen, prefect, desk)
+                app.state.kept_drifts = KeptDrifts()
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
                 app.state.diagnosis = Diagnosis(chosen, store, prefect, follower)
                 following = asyncio.create_task(follower.run())
                 yield
+                lifecycle.close()
                 following.cancel()
                 with suppress(asyncio.CancelledError):
                     await following
@@ -63,8 +71,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    for router in (scans, scan_details, scan_scopes, diagnosis, assets, asset_details, asset_scopes):
-        app.include_router(router)
-    for router in (policies, previews, modules, extensions, health):
+    nouns = (scans, scan_verbs, scan_details, scan_scopes, scan_differences)
+    owned = (assets, asset_details, asset_scopes, asset_changes)
+    for router in (*nouns, *owned, diagnosis, policies, previews, modules, extensions, health):
         app.include_router(router)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,8 +23,9 @@ from footprint.store import Store
 from footprint.store.assets import scope_for
 from footprint.store.policies import policy_by_name
 from footprint.store.scans import attach, insert_scan, scan_of_key, withdraw
-from footprint.store.tables import Scan
+from footprint.store.tables import Scan, now
 from footprint.target import parse_target
+from footprint.windows import Closed
 from tasks.authorization import require_authorization
 from tasks.plan import Preview
 from tasks.policies import policy_of, refuse_borrowed_name, usable_policy
@@ -50,17 +52,24 @@ class Desk:
         then the request is withdrawn, and a run that Prefect may have made all the same finds no scan and ends.
         """
         policy = await anyio.to_thread.run_sync(_policy_asked, asked, limiter=self._limiter)
-        scan_id, name, known = await self._write(lambda session: self._write_down(session, asked, policy, key))
+        return await self.start(lambda session: self._write_down(session, asked, policy, key))
+
+    async def start(self, write_down: Callable[[Session], Scan]) -> ScanOut:
+        """Write a scan down, and have Prefect carry it out once its window is open.
+
+        Raises as `ask` does, and what `write_down` raises.
+        """
+        scan_id, name, opens_at, known = await self.write(lambda session: _written(write_down(session)))
         if known:
             return known
         try:
-            task_id = await self._prefect.start(scan_id, name)
+            task_id = await self._prefect.start(scan_id, name, opens_at)
         except PrefectUnavailable:
             # Its answer may have been lost and not the run: then a worker may have taken the scan up already.
-            if begun := await self._write(lambda session: _withdrawn(session, scan_id)):
+            if begun := await self.write(lambda session: _withdrawn(session, scan_id)):
                 return begun
             raise
-        return await self._write(lambda session: _attached(session, scan_id, task_id))
+        return await self.write(lambda session: _attached(session, scan_id, task_id))
 
     async def preview(self, target: str, policy: str | dict[str, Any], *, of: str | None = None) -> Preview:
         """What a scan would do. Raises as `ask` does where it would be refused.
@@ -80,17 +89,15 @@ class Desk:
         scope = scope_of(self._settings, new.target, new.policy, new.scope)
         return preview(new.target, new.policy, scope, self._settings, self._store)
 
-    def _write_down(
-        self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None
-    ) -> tuple[UUID, str, ScanOut | None]:
-        """The scan's id and a name for its run; and the scan itself where it has a run already."""
+    def _write_down(self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None) -> Scan:
         # A key that is known leads to its scan, whatever became since of the policy that it names.
-        scan = scan_of_key(session, key, digest_of(parse_target(asked.target), policy, asked.comment)) if key else None
-        if scan is None:
-            new = self._admitted(session, asked, policy, key)
-            scan, _ = insert_scan(session, new)
-            require_authorization(session, self._settings, new)
-        return scan.id, f"{scan.target} {scan.policy_name}", ScanOut.of(scan) if scan.task_id else None
+        digest = digest_of(parse_target(asked.target), policy, asked.comment)
+        if key and (scan := scan_of_key(session, key, digest)):
+            return scan
+        new = self._admitted(session, asked, policy, key)
+        scan, _ = insert_scan(session, new)
+        require_authorization(session, self._settings, new)
+        return scan
 
     def _admitted(self, session: Session, asked: ScanRequest, policy: str | ScanPolicy, key: str | None) -> NewScan:
         if isinstance(policy, ScanPolicy):
@@ -106,7 +113,8 @@ class Desk:
             scoped=partial(scope_for, session),
         )
 
-    async def _write(self, change: Callable[[Session], T]) -> T:
+    async def write(self, change: Callable[[Session], T]) -> T:
+        """Change the store, in one transaction."""
         return await anyio.to_thread.run_sync(self._commit, change, limiter=self._limiter)
 
     def _commit(self, change: Callable[[Session], T]) -> T:
@@ -122,6 +130,14 @@ class Desk:
 def _policy_asked(asked: ScanRequest) -> str | ScanPolicy:
     """The name of a policy, or the one that came with the request."""
     return asked.policy if isinstance(asked.policy, str) else policy_of(asked.policy, name=INLINE, where="policy")
+
+
+def _written(scan: Scan) -> tuple[UUID, str, datetime | None, ScanOut | None]:
+    """The scan's id, a name for its run, when that may begin; and the scan itself where it has a run already."""
+    stands = ScanPolicy.model_validate(scan.policy).standing_at(now())
+    opens_at = stands.opens_at if isinstance(stands, Closed) else None
+    name = f"{scan.target} {scan.policy_name}"
+    return scan.id, name, opens_at, ScanOut.of(scan) if scan.task_id else None
 
 
 def _withdrawn(session: Session, scan_id: UUID) -> ScanOut | None:

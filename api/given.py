@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from api.asking import Desk
 from api.follower import Follower
+from api.lifecycle import Lifecycle
 from api.reading import Reader
 from footprint.errors import NotFound
 from footprint.settings import Settings
@@ -24,6 +25,11 @@ def _store(request: Request) -> Store:
 def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
+
+
+def _lifecycle(request: Request) -> Lifecycle:
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    return lifecycle
 
 
 def _settings(request: Request) -> Settings:
@@ -41,7 +47,8 @@ def _follower(request: Request) -> Follower:
     return follower
 
 
-def _canonical(text: str) -> UUID:
+def canonical(text: str) -> UUID:
+    """An id as it is written in answers, and in no other way. Raises `NotFound`."""
     try:
         parsed = UUID(text)
     except ValueError:
@@ -53,7 +60,8 @@ def _canonical(text: str) -> UUID:
 
 StoreDep = Annotated[Store, Depends(_store)]
 DeskDep = Annotated[Desk, Depends(_desk)]
+LifecycleDep = Annotated[Lifecycle, Depends(_lifecycle)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 FollowerDep = Annotated[Follower, Depends(_follower)]
-Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(_canonical)]
+Id = Annotated[UUID, Path(description="An id in canonical form."), BeforeValidator(canonical)]

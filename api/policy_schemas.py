@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import Body
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, PlainValidator, create_model
 from footprint.older_policy import LEVELS, OLDER_MODULES, SWITCH
 from footprint.policy import INLINE, ScanPolicy
 from footprint.store.policies import KnownPolicy
+from footprint.windows import TimeWindow
 from tasks.catalogue import catalogue
 
 LONGEST_NAME = 64
@@ -77,6 +78,8 @@ class FrozenPolicyOut(BaseModel):
     modules: dict[str, dict[str, Any]]
     concurrency: int
     intensity: int
+    budget: int | None
+    connections: int | None
     ports: str
     max_addresses: int
     depth: int
@@ -84,6 +87,8 @@ class FrozenPolicyOut(BaseModel):
     unit_timeout: int
     scan_timeout: int
     required: list[str]
+    windows: list[TimeWindow]
+    blackouts: list[date]
 
 
 class PolicyOut(FrozenPolicyOut):

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.policy_schemas import AskedPolicy
-from footprint.policy import DEFAULT_POLICY
+from footprint.policy import DEFAULT_POLICY, ModuleName
 from footprint.score import Scores
 from footprint.states import Status
 from footprint.store.tables import Scan
@@ -48,6 +48,7 @@ class ModuleOut(BaseModel):
     progress: int
     units: int
     waiting: int
+    waiting_for: str | None
     planned: int
     running: int
     done: int
@@ -92,6 +93,7 @@ SCAN_EXAMPLE = {
             "progress": 42,
             "units": 12,
             "waiting": 2,
+            "waiting_for": None,
             "planned": 0,
             "running": 8,
             "done": 2,
@@ -101,6 +103,11 @@ SCAN_EXAMPLE = {
             "error": None,
         }
     ],
+    "waiting": None,
+    "resumed_from": None,
+    "cancelled_at": None,
+    "processes_ended": None,
+    "processes_gone_at": None,
     "counts": {
         "domains": 12,
         "hosts": 3,
@@ -116,7 +123,11 @@ SCAN_EXAMPLE = {
 
 
 class ScanOut(BaseModel):
-    """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC."""
+    """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC.
+
+    `waiting` says what it waits for, if for more than a worker; `resumed_from` is the scan whose finished units it took
+    over. A cancel leaves its receipt: when it was asked for, how many processes were ended, when none was left.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SCAN_EXAMPLE]})  # type: ignore[list-item]
 
@@ -137,6 +148,11 @@ class ScanOut(BaseModel):
     modules: list[ModuleOut]
     counts: CountsOut
     score: float | None
+    waiting: str | None
+    resumed_from: UUID | None
+    cancelled_at: datetime | None
+    processes_ended: int | None
+    processes_gone_at: datetime | None
 
     @classmethod
     def of(cls, scan: Scan) -> ScanOut:
@@ -157,10 +173,29 @@ class ScanOut(BaseModel):
             state=scan.state,
             warnings=scan.warnings,
             error=scan.error,
-            modules=[ModuleOut.model_construct(**line) for line in scan.modules],
+            modules=[ModuleOut.model_construct(**{"waiting_for": None, **line}) for line in scan.modules],
             counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
             score=scan.score,
+            waiting=scan.waiting,
+            resumed_from=scan.resumed_from,
+            cancelled_at=scan.cancelled_at,
+            processes_ended=scan.processes_ended,
+            processes_gone_at=scan.processes_gone_at,
         )
+
+
+class Resumption(BaseModel):
+    """What of a scan is to be done that was not finished."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    module: ModuleName | None = Field(default=None, description="Only the units of this module that did not end well.")
+
+
+class PurgeOut(BaseModel):
+    """How many scans were revoked that had not begun."""
+
+    revoked: int
 
 
 class Root(BaseModel):
@@ -200,7 +235,7 @@ class Judgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    status: Literal["open", "false_positive"]
+    status: Literal["open", "accepted", "false_positive"]
 
 
 class ModuleStateOut(BaseModel):

@@ -31,6 +31,7 @@ class ModuleRun(Answer):
     skipped: int = 0
     running: int = 0
     progress: int | float = 0
+    waiting_for: str | None = None
     detail: str | None = None
     error: str | None = None
 
@@ -65,11 +66,19 @@ class Scan(Answer):
     error: str | None = None
     modules: tuple[ModuleRun, ...] = ()
     counts: Counts = Counts()
+    waiting: str | None = None
+    processes_ended: int | None = None
 
     @property
     def is_over(self) -> bool:
         """True once the status will never change again."""
         return self.status in TERMINAL
+
+
+class Purge(Answer):
+    """How many scans were revoked that had not begun."""
+
+    revoked: int
 
 
 class Service(Answer):
@@ -114,6 +123,43 @@ class FindingFound(Answer):
     severity: str = "none"
     confidence: float = 1.0
     score: float | None = None
+
+
+class FieldChanged(Answer):
+    """One field of a thing, from what to what."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class Difference(Answer):
+    """A thing that differs between two scans. `reason` says how it is known that it is gone, or why that is not."""
+
+    change: str
+    kind: str
+    subject: str
+    title: str | None = None
+    severity: str | None = None
+    fields: tuple[FieldChanged, ...] = ()
+    reason: str = ""
+
+
+class ComparedScan(Answer):
+    """The scan that another was compared with."""
+
+    id: str
+    policy: str = ""
+    created_at: str = ""
+
+
+class Diff(Answer):
+    """All that differs in a scan. `counts` is by kind and change."""
+
+    scan: str
+    against: ComparedScan
+    counts: dict[str, dict[str, int]] = {}
+    results: tuple[Difference, ...] = ()
 
 
 class FeedState(Answer):

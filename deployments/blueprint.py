@@ -143,9 +143,19 @@ def _variables(settings: Settings) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in settings:
         if name not in PRIVATE and value not in (None, ()):
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            found[f"PULSAR_{name.upper()}"] = text
+            found[f"PULSAR_{name.upper()}"] = _written(value)
     return found
+
+
+def _written(value: object) -> str:
+    """A setting as its variable says it."""
+    match value:
+        case tuple():
+            return ",".join(map(str, value))
+        case dict():
+            return ",".join(f"{name}={one}" for name, one in value.items())
+        case _:
+            return str(value)
 
 
 def _port(host: str, port: int, variable: str, *, free_ports: bool) -> int:

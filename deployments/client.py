@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deployments.answers import (
     Answer,
+    Diff,
     Explanation,
     FindingFound,
     HealthFound,
@@ -21,6 +22,7 @@ from deployments.answers import (
     Module,
     Name,
     Policy,
+    Purge,
     Scan,
     Scans,
     Service,
@@ -96,6 +98,27 @@ class Api:
         wanted = {"page": page, "page_size": 20} | ({"status": status} if status else {})
         return _shaped(Scans, self._ask("GET", "/api/scans/", params=wanted))
 
+    def cancel(self, scan_id: str) -> Scan:
+        """Ask for a scan's end. It may take seconds: watch it."""
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/cancel/"))
+
+    def resume(self, scan_id: str, module: str | None) -> Scan:
+        """A new scan of what an ended one did not finish, or of what one module of it did not do well."""
+        wanted = {"json": {"module": module}} if module else {}
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/resume/", **wanted))
+
+    def rerun(self, scan_id: str) -> Scan:
+        """A new scan like an ended one."""
+        return _shaped(Scan, self._ask("POST", f"/api/scans/{_path_word(scan_id)}/rerun/"))
+
+    def purge(self) -> Purge:
+        """End every scan that has not begun."""
+        return _shaped(Purge, self._ask("POST", "/api/scans/purge/"))
+
+    def delete(self, scan_id: str) -> None:
+        """Forget an ended scan."""
+        self._ask("DELETE", f"/api/scans/{_path_word(scan_id)}/")
+
     def services(self, scan_id: str) -> list[Service]:
         """Every open port of a scan."""
         return self._all(Service, f"/api/scans/{_path_word(scan_id)}/services/")
@@ -115,6 +138,17 @@ class Api:
     def findings(self, scan_id: str) -> list[FindingFound]:
         """Every weakness of a scan."""
         return self._all(FindingFound, f"/api/scans/{_path_word(scan_id)}/findings/")
+
+    def diff(self, scan_id: str, against: str | None) -> Diff:
+        """All that differs in a scan, against an earlier one or the last comparable one."""
+        words = {"page_size": PAGE_SIZE} | ({"against": against} if against else {})
+        path = f"/api/scans/{_path_word(scan_id)}/diff/"
+        pages = [self._ask("GET", path, params={**words, "page": 1})]
+        while isinstance(pages[-1], dict) and pages[-1].get("next") and len(pages) < MOST_PAGES:
+            pages.append(self._ask("GET", path, params={**words, "page": len(pages) + 1}))
+        whole = _shaped(Diff, pages[0])
+        rest = [each for page in pages[1:] for each in _shaped(Diff, page).results]
+        return whole.model_copy(update={"results": (*whole.results, *rest)})
 
     def explanation(self, scan_id: str) -> Explanation:
         """Why a scan is where it is."""
@@ -228,6 +262,8 @@ def _policy_path(name: str) -> str:
 
 
 def _content(response: httpx.Response) -> Any:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
     try:
         return response.json()
     except ValueError:

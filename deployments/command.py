@@ -16,9 +16,11 @@ from typer.core import TyperGroup
 from deployments import show
 from deployments.answers import Answer, Module, Policy
 from deployments.diagnosis_command import doctor, explain, logs
+from deployments.diff_command import diff
 from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
+from deployments.lifecycle_command import lifecycle_app
 from deployments.policy_command import policies_here, policy_app
 from deployments.policy_files import policy_given
 from deployments.previewing import previewed
@@ -60,6 +62,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(lifecycle_app)
 app.add_typer(extension_app, name="extension")
 for verb in (explain, logs, doctor):
     app.command()(verb)
@@ -146,6 +149,9 @@ def scans(
     with running_api(read_settings()) as api:
         found = api.scans(status.value if status else None, page)
     _print(found, show.scan_list, json=json)
+
+
+app.command("diff")(diff)
 
 
 @app.command()

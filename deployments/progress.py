@@ -116,8 +116,15 @@ def at_work(scan: Scan) -> str:
     """Which modules are at work, how far each is: `nmap 2 of 8 units, 41 %`."""
     if scan.is_over:
         return scan.status.value
-    busy = [_part(run) for run in scan.modules if run.running]
-    return "; ".join(busy) if busy else IDLE.get(scan.status, "preparing the next step")
+    busy = [_part(run) for run in scan.modules if run.running] or [
+        _wait(run) for run in scan.modules if run.waiting_for
+    ]
+    idle = scan.waiting or IDLE.get(scan.status, "preparing the next step")
+    return "; ".join(busy) or one_line(idle, SENTENCE)
+
+
+def _wait(run: ModuleRun) -> str:
+    return f"{one_line(run.name, WORD)} waits for {one_line(run.waiting_for or '', SENTENCE)}"
 
 
 def _part(run: ModuleRun) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,12 +17,13 @@ from deployments.home import find_api, is_claimed, token_of
 from deployments.policy_command import policy_here, policy_in_file
 from deployments.progress import watching
 from footprint.admission import admit
-from footprint.errors import RequestError, TransientError
+from footprint.errors import PulsarError, RequestError, TransientError
 from footprint.settings import Settings
 
 CLAIM_SECONDS = 240.0
 """How long another command may take to start this home's platform."""
 LOOK_SECONDS = 2.0
+CANCEL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,10 @@ def _follow(api: Api, asked: Scan, *, embedded: bool) -> Scan:
         with watching() as bar:
             for last in api.watch(asked.id, bar.trouble):
                 bar.update(last)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if embedded:
             show.note("Stopping the scan, and the platform that was started for it.")
+            _call_off(api, asked)
         else:
             show.note(f"The scan goes on. `pulsar status {asked.id}` shows it.")
         raise
@@ -107,6 +109,15 @@ def _follow(api: Api, asked: Scan, *, embedded: bool) -> Scan:
         show.note(f"What became of the scan is not known yet. Later, `pulsar status {asked.id}` shows it.")
         raise
     return last
+
+
+def _call_off(api: Api, asked: Scan) -> None:
+    """End the scan with the platform that was started for it: it would go on with the next one otherwise."""
+    with suppress(PulsarError):
+        api.cancel(asked.id)
+        give_up = time.monotonic() + CANCEL_SECONDS
+        while not api.scan(asked.id).is_over and time.monotonic() < give_up:
+            time.sleep(LOOK_SECONDS / 8)
 
 
 def _print_results(api: Api, ended: Scan, *, json: bool) -> None:

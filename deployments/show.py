@@ -209,11 +209,14 @@ def verdict(scan: Scan) -> Text:
     """The last line of a scan: its status, how long it took or how far it is, what was found."""
     status = Text(scan.status, style=f"bold {COLOURS.get(scan.status, '')}".strip())
     if not scan.is_over:
-        return Text.assemble(status, f", {scan.progress:.0f} % done so far; {_found(scan)}")
+        waiting = f"; {one_line(scan.waiting, SENTENCE)}" if scan.waiting else ""
+        return Text.assemble(status, f", {scan.progress:.0f} % done so far; {_found(scan)}{waiting}")
     took = _seconds(scan)
     time = f" after {duration(took)}" if took is not None else ""
     if scan.status is Status.SUCCESS:
         return Text.assemble(status, f"{time}: {_found(scan)}", f", {_number(len(scan.warnings), 'warning')}")
+    if scan.status is Status.REVOKED:
+        return Text.assemble(status, f"{time}: {_found(scan)} before it was cancelled")
     return Text.assemble(status, time, ": ", one_line(scan.error or "no reason was given", SENTENCE))
 
 
@@ -271,7 +274,7 @@ def listed(table: Table, otherwise: str) -> None:
 def _module_runs(scan: Scan) -> Table:
     table = table_of("module", "status", ">units", ">progress", "remark")
     for run in scan.modules:
-        remark = one_line(run.error or run.detail or "", SENTENCE)
+        remark = one_line(run.error or run.waiting_for or run.detail or "", SENTENCE)
         units = f"{run.ended}/{run.units}"
         table.add_row(plain(run.name), plain(run.status), units, f"{run.progress:.0f} %", Text(remark))
     return table

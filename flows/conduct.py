@@ -12,15 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier
+from flows.gate import Gate
+from flows.pausing import Waiting, hindrance, is_run_cancelled
 from flows.report import ProgressReport, publish_report
 from footprint.admission import admit, scope_of
 from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
@@ -28,26 +28,41 @@ from footprint.records import Record
 from footprint.seeds import seeds
 from footprint.states import Status
 from footprint.store.assets import scope_for
+from footprint.store.cancelling import REVOKED, is_cancelled
+from footprint.store.changes import drift_at_end, write_down
+from footprint.store.differences import Drift
 from footprint.store.endings import finish
 from footprint.store.inventory import records_of
+from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
+from footprint.store.resumption import CRASH_PAUSE, put_back
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
+from footprint.store.tables import now
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
+from footprint.windows import Closed, Open
 from tasks.authorization import in_force, require_authorization
 from tasks.catalogue import tool_named
 from tasks.installation import installation
 from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
+from tasks.strays import end_processes_of, processes_of
 
 TICK_SECONDS = 1.0
-"""How often the lease is renewed and the progress published, at least."""
+"""How often the lease is renewed, the progress published, and a cancel looked for, at least."""
+REVOKE_SECONDS = 3.0
+"""What units get to end after a cancel; what is left of their processes then is killed."""
+LOOK_SECONDS = 0.25
+"""How often a unit that may not begin yet is looked at again."""
 
 
-def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str) -> Begun:
+def begin_scan(
+    task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str
+) -> Begun | Waiting | State:
     """Take up the scan of this run; one that was started from Prefect gets its row here.
 
+    Returns what to wait for where its time window is closed, or the run's last state where the scan was cancelled.
     Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
     to be taken up.
     """
@@ -69,7 +84,7 @@ def begin_scan(task_id: UUID, scan_id: UUID | None, *, target: str, policy: str,
             )
             require_authorization(session, here.settings, new)
             scan_id = insert_scan(session, new)[0].id
-        return begin(session, scan_id, task_id)
+        return hindrance(session, scan_id) or begin(session, scan_id, task_id)
 
 
 class Conductor:
@@ -82,11 +97,16 @@ class Conductor:
         self._ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
         self._running: dict[PrefectFuture[Any], tuple[int, Unit]] = {}
         self._cut_short: str | None = None
+        self._opening: Open | Closed = Open()
+        self._revoke_by: float | None = None
+        self._processes: int | None = None
         self._shown = ProgressReport(scan.id)
         self._deadline = time.monotonic() + scan.policy.scan_timeout
         tools = [tool_named(name).here(self._here.settings) for name in scan.policy.modules]
         scope = scope_of(self._here.settings, scan.target, scan.policy, scan.scope)
         self._frontier = Frontier(tools, scope, Bounds(scan.policy.depth, scan.policy.max_records), scan.batches)
+        self._gate = Gate(scan, self._here)
+        self._published = 0.0
 
     def __enter__(self) -> Conductor:
         # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
@@ -99,6 +119,8 @@ class Conductor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._stop_all()
         self._stopped.set()
         self._shown.close()
         tempfile.tempdir = None
@@ -113,34 +135,66 @@ class Conductor:
         if isinstance(error, ScanStopped):
             return  # it was ended elsewhere
         if isinstance(error, TerminationSignal):
-            verdict, state = _terminated()
-        else:
-            said = str(error) if isinstance(error, PulsarError) else f"a defect in Pulsar: {type(error).__name__}"
-            verdict, state = Verdict(Status.FAILURE, error=said), "Failed"
+            self._settle_terminated()
+            return
+        said = str(error) if isinstance(error, PulsarError) else f"a defect in Pulsar: {type(error).__name__}"
         with self._here.store.write() as session:
-            if finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
+            failed = Verdict(Status.FAILURE, error=said)
+            if finish(session, self._scan.id, failed, "Failed", attempt=self._scan.attempt):
                 self._keep_left_out(session)
+
+    def _settle_terminated(self) -> None:
+        """A SIGTERM: the run was cancelled, or else its worker is going down, and another takes the scan up."""
+        end_processes_of(self._scan.id)
+        is_revoked = is_run_cancelled()
+        with self._here.store.write() as session:
+            if is_revoked or is_cancelled(session, self._scan.id):
+                self._finish(session, Verdict(Status.REVOKED), REVOKED)
+            else:
+                at = now() + CRASH_PAUSE
+                put_back(session, self._scan.id, attempt=self._scan.attempt, reason="its worker was stopped", at=at)
 
     def play(self) -> None:
         """Keep units going until there is nothing left to do or no time to do it."""
-        if self._scan.attempt > 1:
+        if self._scan.batches:
             self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
+        self._opening = self._scan.policy.standing_at(now())
         self._publish()
         while self._spawn() or self._running:
             self._absorb()
-            if time.monotonic() > self._deadline and not self._cut_short:
-                self._cut_short = f"the scan was cut short after {self._scan.policy.scan_timeout} s, its scan_timeout"
-                self._stopped.set()
+            if self._revoke_by is not None and time.monotonic() > self._revoke_by:
+                return
+            self._look_at_the_clock()
+
+    def _look_at_the_clock(self) -> None:
+        """Stop where the scan's time is over. Where its window has closed, units that run end and none is begun."""
+        if time.monotonic() > self._deadline and not self._cut_short:
+            self._cut_short = f"the scan was cut short after {self._scan.policy.scan_timeout} s, its scan_timeout"
+            self._stopped.set()
+        if isinstance(self._opening, Closed) or (self._opening.until and now() >= self._opening.until):
+            self._opening = self._scan.policy.standing_at(now())
+
+    @property
+    def _is_halted(self) -> bool:
+        return bool(self._cut_short) or self._revoke_by is not None or isinstance(self._opening, Closed)
+
+    def _stop_all(self) -> None:
+        """Have every unit end now, and count the processes that this ends."""
+        if self._processes is None:
+            self._processes = len(processes_of(self._scan.id))
+        self._stopped.set()
 
     def _spawn(self) -> bool:
-        """Submit units while there is room for them; True while any is waiting."""
-        while len(self._running) < self._scan.policy.concurrency and not self._cut_short:
-            unit = self._frontier.take(running=[at_work.module for _, at_work in self._running.values()])
+        """Submit units while there is room for them and their destinations can bear them; True while any is waiting."""
+        self._gate.look()
+        while len(self._running) < self._scan.policy.concurrency and not self._is_halted:
+            at_work = [running.module for _, running in self._running.values()]
+            unit = self._frontier.take(at_work, self._gate, in_order=self._scan.policy.concurrency == 1)
             if unit is None:
-                return False
+                break
             self._submit(unit)
-        return bool(self._frontier.waiting()) and not self._cut_short
+        return bool(self._frontier.waiting()) and not self._is_halted
 
     def _submit(self, unit: Unit) -> None:
         unit_id = self._here.store.keep(
@@ -153,35 +207,67 @@ class Conductor:
     def _absorb(self) -> None:
         """Wait for units to end, at most a tick, and offer what they found."""
         try:
-            ended = [self._ended.get(timeout=TICK_SECONDS)]
+            ended = [self._ended.get(timeout=LOOK_SECONDS if self._gate.waits else TICK_SECONDS)]
             while not self._ended.empty():
                 ended.append(self._ended.get())
         except Empty:
             ended = []
         for future in ended:
             unit_id, unit = self._running.pop(future)
-            found = self._here.store.keep(partial(self._take, unit_id=unit_id))
+            found = self._here.store.keep(partial(self._take, unit_id=unit_id, unit=unit))
             self._frontier.offer(found, unit.depth + 1)
-        self._publish()
+        if ended or time.monotonic() > self._published + TICK_SECONDS:
+            self._publish()
 
-    def _take(self, session: Session, unit_id: int) -> list[Record]:
+    def _take(self, session: Session, unit_id: int, unit: Unit) -> list[Record]:
         """What an ended unit found. One whose task broke before its row said so is written down as lost."""
+        release(session, Owner(self._scan.id, self._scan.attempt, unit.module, unit.batch))
         lose_unit(session, self._scan.id, self._scan.attempt, unit_id)
         return records_of(session, unit_id)
 
     def _publish(self) -> None:
-        """Renew the lease and the digest; a store that is away for a while is waited for, the units go on."""
+        """Renew the lease and the digest, and see whether the scan was cancelled.
+
+        A store that is away for a while is waited for, the units go on.
+        """
+        self._published = time.monotonic()
         try:
             with self._here.store.write() as session:
-                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting())
+                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)
                 keep_alive(session, self._scan.id, self._scan.attempt, progress, modules)
+                is_revoked = is_cancelled(session, self._scan.id)
         except StoreUnavailable as away:
             get_run_logger().warning("%s", away)
             return
+        if is_revoked and self._revoke_by is None:
+            self._stop_all()
+            self._revoke_by = time.monotonic() + REVOKE_SECONDS
         self._shown.show(progress, modules)
 
-    def conclude(self) -> State:
-        """Judge the scan by its units, write the verdict down, and give the run the state that says so."""
+    def conclude(self) -> State | Waiting:
+        """Judge the scan by its units, write the verdict down, and give the run the state that says so.
+
+        A scan that was cancelled is not judged, and one whose window closed over what it had to do goes on later.
+        """
+        if self._revoke_by is not None:
+            return self._revoke()
+        if self._frontier.waiting() and isinstance(self._opening, Closed) and not self._cut_short:
+            if self._opening.opens_at is not None:
+                return self._wait(Waiting(self._opening.opens_at, str(self._opening)))
+            self._cut_short = str(self._opening)
+        return self._judge()
+
+    def _revoke(self) -> State:
+        end_processes_of(self._scan.id)
+        self._here.store.keep(partial(self._finish, verdict=Verdict(Status.REVOKED), state=REVOKED))
+        return Cancelled(message=f"The scan was cancelled; {self._processes} processes were ended.")
+
+    def _wait(self, waiting: Waiting) -> Waiting:
+        put = partial(put_back, scan_id=self._scan.id, attempt=self._scan.attempt)
+        self._here.store.keep(partial(put, reason=waiting.reason, at=waiting.opens_at))
+        return waiting
+
+    def _judge(self) -> State:
         left_out = tuple(f"{subject}: not touched: {rule}" for subject, rule in self._frontier.left_out.items())
         if over := self._frontier.over_limit:
             left_out += (f"{over} records over the policy's max_records were not followed",)
@@ -195,13 +281,15 @@ class Conductor:
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
-        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict))
+        drift = self._note_changes() if verdict.status is Status.SUCCESS else None
+        self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict, drift))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
         return Failed(message=verdict.error)
 
     def _finish(self, session: Session, verdict: Verdict, state: str) -> None:
-        if not finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt):
+        processes = self._processes if verdict.status is Status.REVOKED else None
+        if not finish(session, self._scan.id, verdict, state, attempt=self._scan.attempt, processes=processes):
             raise ScanStopped("the scan has ended, or another worker has taken it over")
         self._keep_left_out(session)
 
@@ -212,6 +300,19 @@ class Conductor:
         rules = scope.holes_in(self._scan.target) | self._frontier.kept_out()
         keep_left_out(session, self._scan.id, rules, besides=self._frontier.over_limit)
 
+    def _note_changes(self) -> Drift | None:
+        """Write down what changed; the scan has ended well, and a defect in this must not say otherwise."""
+        store = self._here.store
+        try:
+            with store.read() as session:
+                drift = drift_at_end(session, self._scan.id)
+            if drift is not None:
+                store.keep(partial(write_down, drift=drift))
+            return drift
+        except Exception:
+            get_run_logger().exception("what changed since the last scan could not be written down")
+            return None
+
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()
         for warning in verdict.warnings:
@@ -219,12 +320,3 @@ class Conductor:
         if verdict.error:
             log.error("%s", verdict.error)
         log.info("scan %s ended: %s", self._scan.id, verdict.status)
-
-
-def _terminated() -> tuple[Verdict, str]:
-    """What a SIGTERM meant: the run was cancelled, or else its worker is going down."""
-    with get_client(sync_client=True, httpx_settings={"timeout": 3}) as client:
-        run = client.read_flow_run(UUID(flow_run.id))
-    if run.state and (run.state.is_cancelling() or run.state.is_cancelled()):
-        return Verdict(Status.REVOKED), "Cancelled"
-    return Verdict(Status.FAILURE, error="the worker was stopped while the scan ran"), "Crashed"

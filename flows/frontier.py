@@ -8,15 +8,21 @@ then and the module takes.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil
+from typing import Protocol
 
+from footprint.budget import destinations
 from footprint.records import Endpoint, Finding, Host, Record, Service, subject_of
 from footprint.scope import Decision, Scope
 from footprint.store.units import Finished, Unit
 from tasks.tool import Intake, Tool
+
+LOOKED_AHEAD = 1024
+"""Keys of a lane among which those of another destination are looked for, where the oldest may not go."""
+
 
 TOO_FAR = "further from the target than the policy's depth"
 
@@ -27,6 +33,16 @@ class Bounds:
 
     depth: int
     records: int
+
+
+class Door(Protocol):
+    """Decides which units may begin now."""
+
+    def is_bearable(self, unit: Unit) -> bool:
+        """False where it will never pass, being too heavy: fewer records may."""
+
+    def admit(self, unit: Unit) -> bool:
+        """True where it may begin now."""
 
 
 @dataclass(slots=True)
@@ -41,6 +57,25 @@ class _Lane:
     @property
     def units(self) -> int:
         return ceil(len(self.waiting) / self.intake.batch)
+
+    def remove(self, records: Iterable[Record]) -> None:
+        """Take out what goes into a unit."""
+        for record in records:
+            key = self.intake.key(record)
+            self.waiting[key].remove(record)
+            if not self.waiting[key]:
+                del self.waiting[key]
+
+    def choices(self) -> Iterator[list[Hashable]]:
+        """Keys for a unit: the oldest; and where those may not go, the oldest of each destination by itself."""
+        yield list(islice(self.waiting, self.intake.batch))
+        by_place: dict[tuple[str, ...], list[Hashable]] = {}
+        for key, records in islice(self.waiting.items(), LOOKED_AHEAD):
+            chosen = by_place.setdefault(destinations(records), [])
+            if len(chosen) < self.intake.batch:
+                chosen.append(key)
+        if len(by_place) > 1:
+            yield from by_place.values()
 
 
 class Frontier:
@@ -146,25 +181,36 @@ class Frontier:
         lane.waiting.setdefault(intake.key(record), []).append(record)
         lane.depth = max(lane.depth, depth)
 
-    def take(self, running: Iterable[str] = ()) -> Unit | None:
+    def take(self, running: Iterable[str] = (), door: Door | None = None, *, in_order: bool = False) -> Unit | None:
         """The next unit, or None while there is nothing to do: modules in the policy's order, oldest records first.
 
-        `running` are the modules that are at work: those that come last wait for the others.
+        `running` are the modules that are at work: those that come last wait for the others. A unit that the `door`
+        does not let pass stays, and others pass it by, unless they are to go `in_order`.
         """
-        last = {tool.name for tool in self._tools if tool.comes_last}
-        ready = [lane for lane in self._lanes.values() if lane.waiting]
-        first = [lane for lane in ready if not lane.tool.comes_last]
-        if not first and set(running) - last:
-            return None
-        served = {tool.name: number for number, tool in enumerate(self._tools)}
-        lane = min(first or ready, key=lambda lane: served[lane.tool.name], default=None)
-        return self._unit(lane) if lane else None
+        for lane in self._ready(running):
+            for chosen in lane.choices():
+                unit = self._unit(lane, chosen)
+                if door:
+                    unit = _bearable(unit, lane.intake, door)
+                if door is None or door.admit(unit):
+                    self._batches[unit.module] = unit.batch
+                    lane.remove(unit.records)
+                    return unit
+                if in_order:
+                    return None
+        return None
 
-    def _unit(self, lane: _Lane) -> Unit:
-        chosen = list(islice(lane.waiting, lane.intake.batch))
-        records = tuple(record for key in chosen for record in lane.waiting.pop(key))
-        self._batches[lane.tool.name] += 1
-        return Unit(lane.tool.name, self._batches[lane.tool.name], lane.depth, records)
+    def _ready(self, running: Iterable[str]) -> list[_Lane]:
+        """The lanes that may be served, in the order in which they are."""
+        last = {tool.name for tool in self._tools if tool.comes_last}
+        served = {tool.name: number for number, tool in enumerate(self._tools)}
+        ready = sorted((lane for lane in self._lanes.values() if lane.waiting), key=lambda lane: served[lane.tool.name])
+        first = [lane for lane in ready if not lane.tool.comes_last]
+        return first or ([] if set(running) - last else ready)
+
+    def _unit(self, lane: _Lane, chosen: Sequence[Hashable]) -> Unit:
+        records = tuple(record for key in chosen for record in lane.waiting[key])
+        return Unit(lane.tool.name, self._batches[lane.tool.name] + 1, lane.depth, records)
 
     def waiting(self) -> dict[str, int]:
         """How many units are waiting, by module."""
@@ -172,6 +218,17 @@ class Frontier:
         for lane in self._lanes.values():
             waiting[lane.tool.name] += lane.units
         return {name: units for name, units in waiting.items() if units}
+
+
+def _bearable(unit: Unit, intake: Intake, door: Door) -> Unit:
+    """As much of a unit as may ever pass: fewer keys first, and at last fewer records of one; all where none may."""
+    smaller = unit
+    while len(smaller.records) > 1 and not door.is_bearable(smaller):
+        keys = list(dict.fromkeys(intake.key(record) for record in smaller.records))
+        kept = set(keys[: max(1, len(keys) // 2)])
+        most = len(smaller.records) if len(keys) > 1 else len(smaller.records) // 2
+        smaller = replace(unit, records=tuple(one for one in smaller.records if intake.key(one) in kept)[:most])
+    return smaller if door.is_bearable(smaller) else unit
 
 
 def _endpoint(service: Service, name: str | None) -> Endpoint:

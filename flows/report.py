@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +20,10 @@ from prefect.artifacts import (
 )
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
+from flows.changes_report import changes_told, fenced, publish_changes
 from footprint.records import subject_of
 from footprint.store import Store
+from footprint.store.differences import Drift
 from footprint.store.scans import Begun
 from footprint.store.views import services_of_scan
 from footprint.text import clean
@@ -53,7 +54,7 @@ class ProgressReport:
         if time.monotonic() < self._due or (self._writing and not self._writing.done()):
             return
         self._due = time.monotonic() + PROGRESS_SECONDS
-        at_work = ", ".join(line["name"] for line in modules if line["running"]) or "between two units"
+        at_work = ", ".join(line["name"] for line in modules if line["running"]) or _pause(modules)
         self._writing = self._writer.submit(copy_context().run, self._write, float(progress), at_work)
 
     def complete(self, publish: Callable[[], None]) -> None:
@@ -84,6 +85,12 @@ class ProgressReport:
                 update_progress_artifact(self._id, progress=progress, description=at_work)
 
 
+def _pause(modules: list[dict[str, Any]]) -> str:
+    """Why no module is at work."""
+    waits = (f"{line['name']} waits for {line['waiting_for']}" for line in modules if line["waiting_for"])
+    return ", ".join(waits) or "between two units"
+
+
 def key_of(what: str, scan_id: UUID) -> str:
     """The key of one scan's artifact: Prefect shows all artifacts of one key as versions of the same thing."""
     return f"{what}-{str(scan_id)[:8]}"
@@ -98,8 +105,11 @@ def told_if_away() -> Iterator[None]:
         get_run_logger().warning("Prefect did not take an artifact: %s", type(away).__name__)
 
 
-def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
-    """Make the artifacts of a scan that has ended. What a scanned host said is data: cleaned, and never markup."""
+def publish_report(store: Store, scan: Begun, verdict: Verdict, drift: Drift | None = None) -> None:
+    """Make the artifacts of a scan that has ended. What a scanned host said is data: cleaned, and never markup.
+
+    `drift` is what changed against the last comparable scan, if there was one.
+    """
     with store.read() as session:
         services, total = services_of_scan(session, scan.id, 0, ROWS_SHOWN)
     rows = [
@@ -117,16 +127,14 @@ def publish_report(store: Store, scan: Begun, verdict: Verdict) -> None:
         create_table_artifact(
             rows, key=key_of("services", scan.id), description=f"{shown} services found by scan {scan.id}"
         )
+    if drift is not None:
+        with told_if_away():
+            publish_changes(scan.id, drift)
     asked = f"{subject_of(scan.target)}, policy {scan.policy.name}: {total} services"
     lines = [f"# {verdict.status}", "", asked, "", *([verdict.error, ""] if verdict.error else [])]
+    lines += changes_told(drift)
     lines += ["## Warnings", "", fenced("\n".join(verdict.warnings))] if verdict.warnings else []
     with told_if_away():
         create_markdown_artifact(
             "\n".join(lines), key=key_of("verdict", scan.id), description=f"How scan {scan.id} ended"
         )
-
-
-def fenced(text: str) -> str:
-    """A text as a Markdown code block that it cannot break out of."""
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"

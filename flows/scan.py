@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.conduct import Conductor, begin_scan
+from flows.pausing import Waiting, give_back
 from footprint.policy import DEFAULT_POLICY
 
 UNITS_AT_ONCE = 64
@@ -36,7 +37,14 @@ def dispatch_scan(
         scan_id: Leave this empty: the API gives it, for a scan that is written down already.
     """
     scan = begin_scan(UUID(flow_run.id), scan_id, target=target, policy=policy, comment=comment)
+    if isinstance(scan, Waiting):
+        give_back(scan)
+    if isinstance(scan, State):
+        return scan
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
     with Conductor(scan) as conductor:
         conductor.play()
-        return conductor.conclude()
+        ended = conductor.conclude()
+    if isinstance(ended, Waiting):
+        give_back(ended)
+    return ended

@@ -88,6 +88,6 @@ def scope_of(
         tuple(dict.fromkeys((target, *said.targets()))),
         allow=settings.scope_allow,
         exclude=settings.scope_exclude,
-        max_addresses=policy.max_addresses,
+        max_addresses=min(policy.max_addresses, settings.max_addresses),
         asset_exclude=said.exclude,
     )

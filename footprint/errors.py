@@ -26,6 +26,7 @@ PulsarError
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
     ├── ToolKilled          a signal ended it that was not ours
+    ├── TooHeavy            it cannot go as slowly as its destination's budget asks
     ├── StrayedOutOfScope   it sent to addresses that it was not given; the kernel stopped that
     ├── TargetUnreachable   the target refused, or said nothing at all
     ├── OutputTooLarge
@@ -189,6 +190,10 @@ class ToolCrashed(UnitError):
 
 class ToolKilled(UnitError):
     code = "tool_killed"
+
+
+class TooHeavy(UnitError):
+    code = "too_heavy"
 
 
 class StrayedOutOfScope(UnitError):

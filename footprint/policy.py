@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from footprint.errors import InvalidPolicy
 from footprint.faults import Fault
 from footprint.text import clean
+from footprint.windows import Closed, Open, TimeWindow, standing
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PortRange = re.compile(r"^(top:[1-9]\d{0,4}|all|\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?){0,199})$")
@@ -29,6 +31,15 @@ class ScanPolicy(BaseModel):
     modules: dict[ModuleName, dict[str, Any]] = Field(description="Modules that are on, with their options.")
     concurrency: int = Field(default=8, ge=1, le=64, description="Units at once; 1 is strictly one after another.")
     intensity: int = Field(default=3, ge=0, le=5, description="0 paranoid to 5 reckless: timing, rates, retries.")
+    budget: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Packets a second for one destination, a /24 or /64, from all of its scans; as intensity else.",
+    )
+    connections: int | None = Field(
+        default=None, ge=1, le=10_000, description="Connections at once to one destination; as intensity else."
+    )
     ports: str = Field(default="top:1000", max_length=2000)
     max_addresses: int = Field(default=4096, ge=1, le=65536, description="Largest network one scan may cover.")
     depth: int = Field(default=8, ge=0, le=16, description="How many discoveries away from the target a scan goes.")
@@ -38,6 +49,12 @@ class ScanPolicy(BaseModel):
     required: tuple[ModuleName, ...] = Field(
         default=(), max_length=64, description="Modules without which a scan is a failure."
     )
+    windows: tuple[TimeWindow, ...] = Field(default=(), max_length=32, description="When it may work; empty: always.")
+    blackouts: tuple[date, ...] = Field(default=(), max_length=366, description="Dates on which it does not work.")
+
+    def standing_at(self, moment: datetime) -> Open | Closed:
+        """Whether work may be begun at this moment."""
+        return standing(self.windows, self.blackouts, moment)
 
     @field_validator("description")
     @classmethod

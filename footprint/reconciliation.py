@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from footprint.states import Status, status_of
+from footprint.store.resumption import CRASH_PAUSE, MOST_RESUMES
 from footprint.store.scans import LEASE, Live
 from footprint.text import clean
 from footprint.verdict import Verdict
 
 MESSAGE_KEPT = 500
 LONGEST_GAP = 5.0
+START_PATIENCE = timedelta(seconds=60)
+"""How long a run that is to be taken up again may say that it runs, before that counts as what is left of the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,25 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The row may take over what Prefect says."""
+    """The row may take over what Prefect says. `is_cancelled` says that somebody asked for its end there."""
 
     status: Status
     state: str
+    is_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """The worker was lost, and the scan goes on at `at`. `lost` as in `Ended`."""
+
+    reason: str
+    at: datetime
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reschedule:
+    """It is time for the next attempt: the run must be given to Prefect again."""
 
 
 class Silence:
@@ -77,23 +95,69 @@ class Silence:
         return {scan_id: silent for scan_id, (_, silent) in heard.items()}
 
 
-def reconcile(scan: Live, run: RunState | None, silent: float) -> Ended | Seen | None:
+Step = Ended | PutBack | Reschedule | Seen
+
+
+def reconcile(scan: Live, run: RunState | None, silent: float, at: datetime) -> Step | None:
     """Compare a live row with its run; None says that they agree. `silent` is in seconds, from `Silence`."""
     if run is None:
-        return Ended(Verdict(Status.FAILURE, error="its run is not known to Prefect any more"), "Missing")
+        missing = Verdict(Status.FAILURE, error="its run is not known to Prefect any more")
+        return Ended(Verdict(Status.REVOKED) if scan.is_cancelled else missing, "Missing")
+    is_silent = silent > LEASE.total_seconds()
+    if run.type == "CANCELLING" and (scan.lease_until is None or is_silent):
+        return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # no flow is there to hear of it
+    if run.status.is_terminal and (scan.is_cancelled or run.status is Status.REVOKED):
+        return Ended(Verdict(Status.REVOKED), "Cancelled", at=run.ended_at)
+    if scan.resume_at is not None:
+        return Reschedule() if _is_due(scan.resume_at, run, at) else _seen(scan, run)
     if run.status.is_terminal:
-        return Ended(_verdict(run), run.name, at=run.ended_at)
-    if silent > LEASE.total_seconds():
-        lost = Verdict(Status.FAILURE, error=f"the worker was lost: no sign of it for {round(silent)} s")
-        return Ended(lost, "Crashed", lost=True)
-    if (run.status, run.name) != (scan.status, scan.state):
-        return Seen(run.status, run.name)
-    return None
+        return _crashed(scan, run, at) if run.type == "CRASHED" else Ended(_verdict(run), run.name, at=run.ended_at)
+    if is_silent:
+        return _silent(scan, silent, at)
+    return _seen(scan, run)
+
+
+def _seen(scan: Live, run: RunState) -> Seen | None:
+    is_cancelled = run.type == "CANCELLING" and not scan.is_cancelled
+    # What is to be resumed is begun by its flow, whatever its run says until then.
+    status = Status.RETRY if scan.status is Status.RETRY else run.status
+    if (status, run.name) == (scan.status, scan.state) and not is_cancelled:
+        return None
+    return Seen(status, run.name, is_cancelled)
+
+
+def _is_due(resume_at: datetime, run: RunState, at: datetime) -> bool:
+    if run.type in ("SCHEDULED", "PENDING"):
+        return False
+    return at >= (resume_at if run.status.is_terminal else resume_at + START_PATIENCE)
+
+
+def _crashed(scan: Live, run: RunState, at: datetime) -> PutBack | Ended:
+    verdict = _verdict(run)
+    if scan.losses >= MOST_RESUMES:
+        return Ended(_given_up(verdict.error or "", run.ended_at or at), run.name, at=run.ended_at)
+    return PutBack(f"worker lost at {_moment(run.ended_at or at)}: {verdict.error}", at + CRASH_PAUSE)
+
+
+def _silent(scan: Live, silent: float, at: datetime) -> PutBack | Ended:
+    said, since = f"no sign of it for {round(silent)} s", at - timedelta(seconds=silent)
+    if scan.is_cancelled:
+        return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)
+    if scan.losses >= MOST_RESUMES:
+        return Ended(_given_up(said, since), "Crashed", lost=True)
+    return PutBack(f"worker lost at {_moment(since)}: {said}", at, lost=True)
+
+
+def _given_up(said: str, since: datetime) -> Verdict:
+    error = f"worker lost at {_moment(since)}: {said}; the scan had been resumed {MOST_RESUMES} times before"
+    return Verdict(Status.FAILURE, error=error)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _verdict(run: RunState) -> Verdict:
-    if run.status is Status.REVOKED:
-        return Verdict(Status.REVOKED)
     said = clean(run.message, MESSAGE_KEPT) or "no reason given"
     if run.status is Status.SUCCESS:
         return Verdict(Status.FAILURE, error="its run ended without a verdict")

@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
+    destination_rate: int | None = Field(
+        default=None, ge=1, description="Packets a second for one destination, at most, whatever a policy says."
+    )
+    tool_limits: Annotated[dict[str, Annotated[int, Field(ge=1)]], NoDecode] = Field(
+        default={"amass": 1}, description="Units of a tool at once on the installation: `amass=1,nuclei=2`."
+    )
+    max_addresses: int = Field(
+        default=65536, ge=1, le=65536, description="Largest network one scan may cover, whatever its policy says."
+    )
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
@@ -81,6 +91,14 @@ class Settings(BaseSettings):
     @classmethod
     def _word_list(cls, value: object) -> object:
         return _words(value) if isinstance(value, str) else value
+
+    @field_validator("tool_limits", mode="before")
+    @classmethod
+    def _limits(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        limits = dict(word.partition("=")[::2] for word in _words(value))
+        return {name.strip(): limit.strip() for name, limit in limits.items()}
 
     @property
     def store_url(self) -> str:

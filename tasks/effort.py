@@ -73,7 +73,7 @@ def least_seconds(efforts: Sequence[Effort], concurrency: int) -> float:
     return max(max(each, default=0.0), sum(each) / concurrency)
 
 
-def addresses_in(batch: Sequence[Record], scope: Scope) -> int:
+def addresses_left(batch: Sequence[Record], scope: Scope) -> int:
     """How many addresses the networks of a batch hold, without those that are excluded."""
     networks = [ip_network(record.cidr) for record in batch if isinstance(record, Network)]
     return sum(network.num_addresses for network in networks) - sum(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from footprint.budget import Load
 from footprint.errors import OutputNotUnderstood
 from footprint.records import SAMPLE, Finding, Host, Service, Technology
 from footprint.scope import Scope
@@ -21,6 +22,7 @@ from tasks.effort import Effort
 from tasks.nmap_answers import parse
 from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
 from tasks.nmap_effort import effort_of
+from tasks.nmap_load import at_rate, load_of_question
 from tasks.nmap_options import NmapOptions, configure, port_count, ports_asked
 from tasks.nmap_scripts import risk_of, running
 from tasks.nmap_xml import read
@@ -68,6 +70,11 @@ def effort(batch: Batch, options: NmapOptions, scope: Scope) -> Effort:
     """Packets: of hosts by their ports, of services by how long nmap guesses, and what scripts ask besides."""
     guesses = options.os_guess and options.technique == "syn"
     return effort_of(batch, port_count(options.ports), options, has_scripts=bool(options.scripts), guesses=guesses)
+
+
+def load(batch: Batch, options: NmapOptions) -> Load:
+    """What a unit sends one destination; an option below what the intensity means wants less."""
+    return load_of_question(batch, port_count(options.ports), options.max_rate)
 
 
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:
@@ -122,6 +129,8 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     exclude_flag="--excludefile",
     risk_with=lambda options: risk_of("tcp", options.scripts),
 )

@@ -41,6 +41,9 @@ class Paced(BaseModel):
 
     timing: int = Field(default=3, ge=2, le=5, description="nmap's timing template (-T).")
     max_rate: int = Field(default=300, ge=1, le=100_000, description="Packets a second of one nmap, at most.")
+    min_rate: int = Field(
+        default=1, ge=1, le=100_000, description="Packets a second at least; half of max_rate where that is more."
+    )
     max_retries: int = Field(default=2, ge=0, le=10, description="How often a port that is silent is asked again.")
     host_timeout: int = Field(
         default=3060,
@@ -88,7 +91,7 @@ def _rates(options: Paced, least: int, *, is_local: bool) -> tuple[str, ...]:
     """
     if is_local:
         return ()
-    return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(1, least))))
+    return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(options.min_rate, least))))
 
 
 def march(hosts: int, ports: int, options: Paced, *, is_local: bool) -> tuple[str, ...]:

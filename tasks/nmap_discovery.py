@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from footprint.budget import Load
 from footprint.errors import InvalidTarget
 from footprint.records import Coverage, Host, Network, Outcome, Record
 from footprint.scope import Scope
-from tasks.effort import Effort, addresses_in
+from tasks.effort import Effort, addresses_left
 from tasks.nmap_answers import report_of
 from tasks.nmap_call import NMAP, TARGETS
 from tasks.nmap_effort import discovery
+from tasks.nmap_load import load_of_question
 from tasks.nmap_options import INTENSITY
 from tasks.nmap_xml import Report
 from tasks.tool import Batch, Command, Degradation, Found, Intake, Output, Pace, Powers, Risk, Tool
@@ -43,6 +45,11 @@ def configure(options: dict[str, Any], pace: Pace) -> NmapDiscoveryOptions:
     gait = INTENSITY[pace.intensity]
     paced = {"timing": gait.timing, "max_rate": gait.max_rate, "max_retries": gait.max_retries}
     return NmapDiscoveryOptions.model_validate({**paced, **options})
+
+
+def load(batch: Batch, options: NmapDiscoveryOptions) -> Load:
+    """What a unit sends one destination: some probes to every address."""
+    return load_of_question(batch, 0, options.max_rate)
 
 
 def command(batch: Batch, options: NmapDiscoveryOptions) -> Command:
@@ -109,7 +116,7 @@ def progress(text: str) -> float | None:
 def effort(batch: Batch, options: NmapDiscoveryOptions, scope: Scope) -> Effort:
     """Packets: a few for each address."""
     rate = None if all(_aim(record).is_loopback for record in batch) else options.max_rate
-    return discovery(addresses_in(batch, scope), options.max_retries, rate)
+    return discovery(addresses_left(batch, scope), options.max_retries, rate)
 
 
 def degrade(options: NmapDiscoveryOptions, powers: Powers) -> tuple[NmapDiscoveryOptions, Degradation | None]:
@@ -139,6 +146,7 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
     counts_for="nmap",
     exclude_flag="--excludefile",
 )

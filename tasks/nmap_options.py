@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
+from footprint.budget import INTENSITIES
 from footprint.policy import PortRange
 from tasks.nmap_call import EVERY_PORT, PATIENCE, Paced
 from tasks.nmap_scripts import TcpScript
@@ -24,13 +25,14 @@ class Gait(NamedTuple):
 
 
 # Templates 0 to 2 wait minutes or send one packet at a time, and no unit would end: the rate is what is gentle.
+_RATES = tuple(int(allowed.packets) for allowed in INTENSITIES)
 INTENSITY = (
-    Gait(3, 5, 2, 0, (), False),
-    Gait(3, 20, 2, 2, (), False),
-    Gait(3, 300, 2, 5, (), True),
-    Gait(4, 4_000, 2, 7, ("safe",), True),
-    Gait(4, 10_000, 1, 7, ("safe",), True),
-    Gait(5, 50_000, 1, 9, ("safe",), True),
+    Gait(3, _RATES[0], 2, 0, (), False),
+    Gait(3, _RATES[1], 2, 2, (), False),
+    Gait(3, _RATES[2], 2, 5, (), True),
+    Gait(4, _RATES[3], 2, 7, ("safe",), True),
+    Gait(4, _RATES[4], 1, 7, ("safe",), True),
+    Gait(5, _RATES[5], 1, 9, ("safe",), True),
 )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator
 
+from footprint.budget import Load
 from footprint.errors import NotPrivileged
 from footprint.policy import PortRange
 from footprint.records import Finding, Host, Service, Technology
@@ -24,6 +25,7 @@ from tasks.effort import Effort
 from tasks.nmap_answers import parse_udp
 from tasks.nmap_call import NMAP, PATIENCE, Paced, aims_of, are_local, asking, family_of, march, progress
 from tasks.nmap_effort import effort_of
+from tasks.nmap_load import at_rate, load_of_question
 from tasks.nmap_options import port_count, ports_asked
 from tasks.nmap_scripts import UdpScript, running
 from tasks.tool import Batch, Command, Degradation, Intake, Pace, Powers, Risk, Tool
@@ -108,6 +110,11 @@ def effort(batch: Batch, options: NmapUdpOptions, scope: Scope) -> Effort:
     return effort_of(batch, port_count(options.ports), options, has_scripts=bool(options.scripts))
 
 
+def load(batch: Batch, options: NmapUdpOptions) -> Load:
+    """What a unit sends one destination."""
+    return load_of_question(batch, port_count(options.ports), options.max_rate)
+
+
 def degrade(options: NmapUdpOptions, powers: Powers) -> tuple[NmapUdpOptions, Degradation | None]:
     """Nothing replaces raw sockets here. Raises `NotPrivileged` where there are none."""
     if powers.raw_sockets:
@@ -141,5 +148,7 @@ TOOL = Tool(
     parse=parse_udp,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     exclude_flag="--excludefile",
 )

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from footprint.errors import InstallationError
+from footprint.budget import Allowance, allowance_of
+from footprint.errors import InstallationError, TooHeavy
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Endpoint, Host, Network, Record, Service, subject_of
 from footprint.scope import Scope
@@ -22,7 +23,8 @@ from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.store import Store
 from tasks.catalogue import tool_named
-from tasks.effort import Effort, Sends, addresses_in, least_seconds, most_of, sum_of, total
+from tasks.effort import Effort, Sends, addresses_left, least_seconds, most_of, sum_of, total
+from tasks.pacing import load_of, paced, too_heavy
 from tasks.plan import Amount, File, Need, Preview, Run, Step, When
 from tasks.preview_remarks import left_out, remarks, why_never
 from tasks.reach import OPEN, Arrival, Outline
@@ -54,7 +56,7 @@ def preview(
         kind=target.kind,
         policy=policy.name,
         ports=policy.ports,
-        addresses=addresses_in(kept, scope) if isinstance(target, Network) else None,
+        addresses=addresses_left(kept, scope) if isinstance(target, Network) else None,
         left_out=tuple(islice(left_out(target, scope), MOST_LEFT_OUT)),
         steps=tuple(steps),
         totals=_totals(steps),
@@ -72,13 +74,19 @@ class _Planner:
     roots: Sequence[Record]
     outline: Outline
 
+    @property
+    def allowance(self) -> Allowance:
+        """What one destination may be sent."""
+        return allowance_of(self.policy, self.settings)
+
     def step(self, tool: Tool) -> tuple[Step, list[Effort]]:
         """What a module would do, and the effort of each of its first units."""
         options = options_of(tool, self.policy, self.settings)
         batches = list(batches_of(tool, self.roots))
         needs = tuple(self._needs(tool, options))
         when = When.AT_ONCE if batches else When.LATER if needs else When.NEVER
-        efforts = [_effort(tool, batch, options, self.scope) for batch in batches]
+        efforts = [_effort(tool, batch, self._held(tool, batch, options), self.scope) for batch in batches]
+        unbearable = self._too_heavy(tool, batches, options)
         lacking, options = self._as_installed(tool, options)
         effort = sum_of(efforts) if efforts else Effort(needs[0].sends if needs else Sends.NOTHING, 0, 0)
         step = Step(
@@ -86,7 +94,7 @@ class _Planner:
             risk=tool.risk_of(options),
             when=when,
             why=why_never(tool, self.outline, self.roots, self.policy.depth) if when is When.NEVER else "",
-            lacking=lacking,
+            lacking=lacking or unbearable,
             without_raw_sockets=_lesser(tool, options),
             units=len(batches),
             records=sum(map(len, batches)),
@@ -101,9 +109,23 @@ class _Planner:
         return step, efforts
 
     def _run(self, tool: Tool, batch: Batch, options: Any) -> Run:
-        command = command_of(tool, batch, options, self.scope) if tool.command else Command(())
+        held = self._held(tool, batch, options)
+        command = command_of(tool, batch, held, self.scope) if tool.command else Command(())
         files = tuple(File(name, text.count("\n")) for name, text in command.files.items())
         return Run(shlex.join(command.argv), files, tuple(map(subject_of, batch[:SHOWN])), len(batch))
+
+    def _held(self, tool: Tool, batch: Batch, options: Any) -> Any:
+        """Options as a unit has them that is alone at its destinations; as they are where none could bear it."""
+        try:
+            return paced(tool, batch, options, self.allowance, None)
+        except TooHeavy:
+            return options
+
+    def _too_heavy(self, tool: Tool, batches: Sequence[Batch], options: Any) -> str:
+        """Why no destination can bear the module under this policy; empty where one can."""
+        samples = [(each.record,) for each in self.outline.arrivals if tool.intake_of(each.record)]
+        loads = [load for batch in (*batches, *samples) if (load := load_of(tool, batch, options))]
+        return next((why for load in loads if (why := too_heavy(tool.name, load, self.allowance))), "")
 
     def _as_installed(self, tool: Tool, options: Any) -> tuple[str, Any]:
         """What the module lacks on this machine, and its options as they are here, as far as it has what it needs."""
@@ -147,7 +169,7 @@ class _Planner:
     def _most_hosts(self) -> int | None:
         """All addresses of the networks that are looked at; unknown where names lead to addresses."""
         only_networks = all(isinstance(root, Network) for root in self.scope.roots)
-        return addresses_in(self.roots, self.scope) if only_networks else None
+        return addresses_left(self.roots, self.scope) if only_networks else None
 
 
 def batches_of(tool: Tool, roots: Sequence[Record]) -> Iterator[tuple[Record, ...]]:

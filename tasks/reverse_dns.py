@@ -26,7 +26,7 @@ from footprint.records import Coverage, DnsRecord, DomainName, Host, Network, Ou
 from footprint.scope import Scope
 from footprint.target import parse_name
 from tasks.dns import PACES, servers_of
-from tasks.effort import Effort, Sends, addresses_in
+from tasks.effort import Effort, Sends, addresses_left
 from tasks.lookup import MAX_ALIASES, Lookup, answered
 from tasks.streaming import streamed
 from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
@@ -142,7 +142,7 @@ def effort(batch: Batch, options: ReverseDnsOptions, scope: Scope) -> Effort:
     hosts = sum(isinstance(record, Host) for record in batch)
     networks = [record for record in batch if isinstance(record, Network)]
     small = [each for each in networks if ip_network(each.cidr).num_addresses <= MAX_ASKED]
-    asked = hosts + addresses_in(small, scope)
+    asked = hosts + addresses_left(small, scope)
     return Effort(Sends.QUERIES, asked, asked, options.rate)
 
 

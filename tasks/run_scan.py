@@ -15,7 +15,9 @@ from prefect.states import Completed, Failed
 from sqlalchemy.orm import Session
 
 from footprint.admission import scope_of
+from footprint.budget import Share
 from footprint.errors import StoreUnavailable, StrayedOutOfScope
+from footprint.store.ledger import Owner, share_of
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
@@ -35,9 +37,10 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     """
     here = installation()
     unit_id, unit, now_in_force = here.store.keep(partial(_begin, here=here, scan=scan, module=module, batch=batch))
+    share = here.store.keep(partial(share_of, owner=Owner(scan.id, scan.attempt, module, batch)))
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
-    settled = carry_out(unit, _circumstances(here, scan, unit_id, now_in_force))
+    settled = carry_out(unit, _circumstances(here, scan, unit_id, now_in_force, share))
     settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
     kept = here.store.keep(settle)
     _tell(log, unit, settled, kept)
@@ -51,7 +54,9 @@ def _begin(session: Session, here: Installation, scan: Begun, module: str, batch
     return unit_id, unit, in_force(session, scan, here.settings)
 
 
-def _circumstances(here: Installation, scan: Begun, unit_id: int, now_in_force: InForce) -> Circumstances:
+def _circumstances(
+    here: Installation, scan: Begun, unit_id: int, now_in_force: InForce, share: Share | None
+) -> Circumstances:
     return Circumstances(
         scan_id=scan.id,
         policy=scan.policy,
@@ -61,6 +66,7 @@ def _circumstances(here: Installation, scan: Begun, unit_id: int, now_in_force: 
         work_dir=here.settings.work_dir / str(scan.id),
         stopped=stop_flag(scan.id),
         report=_reporter(here, unit_id),
+        share=share,
         permitted=now_in_force.permitted,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from footprint.budget import Load
 from footprint.errors import InvalidTarget
 from footprint.records import Certificate, DomainName, Endpoint, Finding, Record
 from footprint.scope import Scope
@@ -28,6 +29,10 @@ MEGABYTES = 800
 
 CONNECTIONS = {"certificate": 6, "protocols": 165, "all": 174}
 """What an endpoint saw that takes every cipher."""
+PACKETS = {"certificate": 42, "protocols": 2_750, "all": 2_850}
+"""What an endpoint is sent at most, all of it within a second where it is near: measured, nginx with every cipher."""
+SERVERS = 10
+"""Endpoints that sslyze asks side by side."""
 
 STARTTLS = {
     "smtp": "smtp",
@@ -47,6 +52,13 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "all": ("--compression", "--openssl_ccs", "--heartbleed", "--robot", "--reneg"),
 }
 """sslyze's options by what is asked for; each asks for what is above it, too."""
+
+
+def load(batch: Batch, options: TlsOptions) -> Load:
+    """All that endpoints are sent, since sslyze asks as fast as they answer."""
+    packets = float(PACKETS[options.checks] * len(batch))
+    connections = (2 if options.slow else 5) * min(len(batch), SERVERS)
+    return Load(packets, packets, connections, connections)
 
 
 def command(batch: Batch, options: TlsOptions) -> Command:
@@ -126,5 +138,6 @@ TOOL = Tool(
     ),
     command=command,
     parse=parse,
+    load=load,
     installed=installed,
 )

@@ -23,6 +23,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from footprint.budget import Load, Share
 from footprint.records import Coverage, Record
 from footprint.scope import Scope
 from footprint.settings import Settings
@@ -185,6 +186,10 @@ class Tool:
     """Raises `InstallationError` where a module without a program lacks something here (a feed, a sandbox)."""
     effort: Callable[[Batch, Any, Scope], Effort] | None = None
     """What a batch costs, as far as it can be told before anything is sent."""
+    load: Callable[[Batch, Any], Load] | None = None
+    """What a unit sends one destination. Without it, `tasks/pacing.py` goes by the options' names, cautiously."""
+    at_rate: Callable[[Any, Share], Any] | None = None
+    """Options that hold a unit to its share of each destination, where its program or its code can be held."""
     counts_for: str = ""
     """The module that it looks ahead for: where that one then has nothing to look at, this one's answer will do."""
     takes: Callable[[Settings], tuple[Intake, ...]] | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from footprint.area import Area
+from footprint.budget import Share, allowance_of
 from footprint.errors import (
     InstallationError,
     NotAuthorized,
@@ -22,6 +23,7 @@ from footprint.errors import (
     OutputTooLarge,
     PulsarError,
     ScanStopped,
+    TooHeavy,
     ToolCrashed,
     ToolKilled,
     ToolTimedOut,
@@ -37,6 +39,7 @@ from footprint.verdict import UnitStatus
 from tasks.catalogue import tool_named
 from tasks.fence import Fence, fence_around, network_of
 from tasks.inspection import powers, untried_version, version_of
+from tasks.pacing import paced
 from tasks.runner import Limits, containment, run
 from tasks.tool import Asking, Batch, Command, Ending, Output, Pace, Risk, Tool
 
@@ -56,6 +59,8 @@ class Circumstances:
     work_dir: Path
     stopped: Event
     report: Callable[[float], None]
+    share: Share | None = None
+    """What the unit was given of its destinations; without it, it may have all that the policy allows."""
     permitted: Area | None = None
     """What may be looked at actively, as this unit begins; None where no authorisation is needed."""
 
@@ -121,7 +126,7 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
         batch = _permitted(tool, batch, under, account)
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
-    except (InstallationError, NotAuthorized) as lacking:
+    except (InstallationError, NotAuthorized, TooHeavy) as lacking:
         return account.settle(UnitStatus.SKIPPED, unit.records, lacking)
     except PulsarError as error:
         return account.settle(_status(account, error), unit.records, error)
@@ -189,7 +194,7 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
     )
-    account.take(tool.probe(batch, options_of(tool, under.policy, under.settings), asking))
+    account.take(tool.probe(batch, _options(tool, batch, under), asking))
     if under.stopped.is_set():
         return ScanStopped(f"{tool.name}: the scan was stopped")
     return None
@@ -200,13 +205,19 @@ def options_of(tool: Tool, policy: ScanPolicy, settings: Settings) -> Any:
     return tool.configure(policy.modules.get(tool.name, {}), pace_of(policy, settings.own_ports))
 
 
+def _options(tool: Tool, batch: Batch, under: Circumstances) -> Any:
+    """The options, held to what the unit was given of its destinations. Raises `TooHeavy`."""
+    options = options_of(tool, under.policy, under.settings)
+    return paced(tool, batch, options, allowance_of(under.policy, under.settings), under.share)
+
+
 def _execute(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
     assert tool.command is not None
     assert tool.parse is not None
     assert tool.binary is not None
     if tool.check:
         tool.check(under.settings, under.store)
-    options = options_of(tool, under.policy, under.settings)
+    options = _options(tool, batch, under)
     binary = tool.binary_with(options) if tool.binary_with else tool.binary
     account.version = version_of(binary, under.work_dir)
     lesser = [untried_version(binary, account.version)]

@@ -18,13 +18,14 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from footprint.budget import INTENSITIES, Load, Share, addresses_in, paced_load
 from footprint.errors import InvalidTarget, NotPrivileged, ToolMissing
 from footprint.policy import PortRange
 from footprint.records import Host, Network, Record, Service
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import Store
-from tasks.effort import Effort, Sends, addresses_in
+from tasks.effort import Effort, Sends, addresses_left
 from tasks.runner import search_path
 from tasks.tool import Batch, Binary, Command, Degradation, Intake, Pace, Powers, Risk, Tool
 from tasks.zmap_answers import FOUND, KEPT, PLAN, Plan, parse, ports_in
@@ -48,7 +49,8 @@ class Gait(NamedTuple):
     probes: int
 
 
-INTENSITY = (Gait(5, 2), Gait(20, 2), Gait(300, 2), Gait(4_000, 2), Gait(10_000, 1), Gait(50_000, 1))
+PROBES = (2, 2, 2, 2, 1, 1)
+INTENSITY = tuple(Gait(int(INTENSITIES[number].packets), probes) for number, probes in enumerate(PROBES))
 
 
 class ZmapOptions(BaseModel):
@@ -96,6 +98,18 @@ def plan_of(options: ZmapOptions) -> Plan:
     return Plan("zmap", ",".join(map(str, named[:MAX_PORTS])), max(0, len(named) - MAX_PORTS))
 
 
+def load(batch: Batch, options: ZmapOptions) -> Load:
+    """What a unit sends one destination; of a unit with several it may be all that it sends."""
+    plan = plan_of(options)
+    ports = sum(int(part.split("-")[-1]) - int(part.split("-")[0]) + 1 for part in plan.ports.split(","))
+    return paced_load(ports * options.probes * addresses_in(batch), options.rate)
+
+
+def at_rate(options: ZmapOptions, share: Share) -> ZmapOptions:
+    """Options with a share of a destination as their rate."""
+    return options.model_copy(update={"rate": max(1, min(options.rate, int(share.packets)))})
+
+
 def command(batch: Batch, options: ZmapOptions) -> Command:
     """Sweep the networks of a batch, which travel in a file. Raises `InvalidTarget` for any other record."""
     plan = plan_of(options)
@@ -138,7 +152,7 @@ def effort(batch: Batch, options: ZmapOptions, scope: Scope) -> Effort:
     """Packets: one for each address, port and probe, whether it is answered or not; and the waits for late answers."""
     plan = plan_of(options)
     ports = len(ports_in(plan.ports))
-    packets = addresses_in(batch, scope) * ports * options.probes
+    packets = addresses_left(batch, scope) * ports * options.probes
     rounds = options.probes if plan.engine == "masscan" else ceil(ports / _jobs(options, plan))
     return Effort(Sends.PACKETS, packets, packets, options.rate, float(rounds * options.cooldown))
 
@@ -209,6 +223,8 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     degrade=degrade,
+    load=load,
+    at_rate=at_rate,
     counts_for="nmap",
     check=check,
     exclude_flag="-b",

@@ -9,12 +9,12 @@ import pytest
 
 from api.app import create_app
 from deployments.command import app as command
+from footprint.budget import INTENSITIES
 from footprint.doctor import CHECKS
 from footprint.policy import DEFAULT_POLICY, PRESETS
 from footprint.settings import Settings
 from tasks.catalogue import catalogue
-from tasks.nmap_options import INTENSITY
-from tasks.tool import Tool
+from tasks.tool import Pace, Tool
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,8 +51,19 @@ def test_every_policy_is_explained_with_its_intensity() -> None:
         assert ("(default)" in row) == (policy.name == DEFAULT_POLICY)
 
 
-def test_the_rates_of_nmap_are_those_that_are_said() -> None:
-    assert ", ".join(f"{gait.max_rate:,}" for gait in INTENSITY) in README
+def _intensity(number: int) -> str:
+    packets, connections = INTENSITIES[number]
+    nmap, http, dns, tls = (
+        catalogue()[name].configure({}, Pace(number, 3600, "all")) for name in ("nmap", "http_probe", "dns", "tls")
+    )
+    assert nmap.max_rate == packets
+    told = (f"{packets:,}", connections, f"-T{nmap.timing}, {nmap.max_retries}", http.rate, dns.rate, tls.checks)
+    return f"| {number} | {' | '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in told)} |"
+
+
+def test_the_table_of_intensities_is_what_modules_make_of_them() -> None:
+    table = README.split("<!-- intensities:")[1].split("-->", 1)[1].split("<!-- /intensities -->")[0]
+    assert table.strip().splitlines()[2:] == [_intensity(number) for number in range(len(INTENSITIES))]
 
 
 def test_every_verb_is_explained() -> None:

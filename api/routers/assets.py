@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
 from api.given import Id, ReaderDep, StoreDep
@@ -30,6 +31,11 @@ from footprint.store.views import DomainView, FindingView, HostView, ServiceView
 assets = router("assets")
 
 Fingerprint = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="A finding's fingerprint.")]
+
+AsOf = Annotated[
+    AwareDatetime | None,
+    Query(description="What was known then (ISO 8601, with a zone): seen by then, and not known to be gone."),
+]
 
 
 def shown(asset: AssetView) -> AssetOut:
@@ -63,27 +69,33 @@ async def read_asset(asset_id: Id, reading: ReadingDep) -> Response:
 
 
 @assets.get("/{asset_id}/domains/", response_model=Page[DomainView])
-async def read_asset_domains(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
+async def read_asset_domains(asset_id: Id, paging: PagingDep, reading: ReadingDep, as_of: AsOf = None) -> Response:
     """The DNS names known of the asset."""
-    return await reading(lambda session: paging.of(*asset_domains(session, asset_id, paging.offset, paging.limit)))
+    return await reading(
+        lambda session: paging.of(*asset_domains(session, asset_id, paging.offset, paging.limit, as_of))
+    )
 
 
 @assets.get("/{asset_id}/hosts/", response_model=Page[HostView])
-async def read_asset_hosts(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
+async def read_asset_hosts(asset_id: Id, paging: PagingDep, reading: ReadingDep, as_of: AsOf = None) -> Response:
     """The addresses known of the asset."""
-    return await reading(lambda session: paging.of(*asset_hosts(session, asset_id, paging.offset, paging.limit)))
+    return await reading(lambda session: paging.of(*asset_hosts(session, asset_id, paging.offset, paging.limit, as_of)))
 
 
 @assets.get("/{asset_id}/services/", response_model=Page[ServiceView])
-async def read_asset_services(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
+async def read_asset_services(asset_id: Id, paging: PagingDep, reading: ReadingDep, as_of: AsOf = None) -> Response:
     """The services known of the asset."""
-    return await reading(lambda session: paging.of(*asset_services(session, asset_id, paging.offset, paging.limit)))
+    return await reading(
+        lambda session: paging.of(*asset_services(session, asset_id, paging.offset, paging.limit, as_of))
+    )
 
 
 @assets.get("/{asset_id}/findings/", response_model=Page[FindingView])
-async def read_asset_findings(asset_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
+async def read_asset_findings(asset_id: Id, paging: PagingDep, reading: ReadingDep, as_of: AsOf = None) -> Response:
     """The weaknesses known of the asset."""
-    return await reading(lambda session: paging.of(*asset_findings(session, asset_id, paging.offset, paging.limit)))
+    return await reading(
+        lambda session: paging.of(*asset_findings(session, asset_id, paging.offset, paging.limit, as_of))
+    )
 
 
 @assets.get("/{asset_id}/scores/", response_model=ScoresOut)
@@ -96,7 +108,7 @@ async def read_asset_scores(asset_id: Id, reading: ReadingDep) -> Response:
 async def mark_finding(
     asset_id: Id, fingerprint: Fingerprint, judged: Judgement, store: StoreDep, reader: ReaderDep
 ) -> None:
-    """Mark a finding as a false positive, which no score counts any more, or as open again."""
+    """Mark a finding: a false positive no score counts any more, an accepted one is open again once it came back."""
     await run_in_threadpool(_judge, store, asset_id, fingerprint, judged.status)
     reader.forget()
 

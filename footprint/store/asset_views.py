@@ -12,8 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from footprint.errors import NotFound
-from footprint.records import Certificate, DnsRecord, Service, Technology, WebPage
-from footprint.store.inventory import PLURALS
+from footprint.records import Certificate, DnsRecord, DomainName, Finding, Host, Service, Technology, WebPage
+from footprint.store.as_of import shown_then, there_at
+from footprint.store.inventory import PLURALS, merge_service
 from footprint.store.tables import Asset, AssetRoot, DetailRow, Domain, FindingRow, HostRow, ServiceRow
 from footprint.store.views import (
     DomainView,
@@ -23,7 +24,9 @@ from footprint.store.views import (
     ServiceView,
     count_of,
     host_facts,
+    shown_domain,
     shown_finding,
+    shown_host,
     shown_service,
 )
 
@@ -82,15 +85,27 @@ def _asset(session: Session, asset: Asset) -> AssetView:
     )
 
 
-def asset_domains(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
-    """The names known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, Domain, (Domain.name,), offset, limit)
-    return [DomainView(row.name, row.cname, row.wildcard, row.first_seen, row.last_seen) for row in rows], total
+def asset_domains(
+    session: Session, asset_id: UUID, offset: int, limit: int, as_of: datetime | None = None
+) -> tuple[list[DomainView], int]:
+    """The names known of an asset, now or at a date. Raises `NotFound`."""
+    rows, total = _held(session, asset_id, Domain, DomainName.kind, (Domain.name,), offset, limit, as_of)
+    if as_of is not None:
+        return shown_then(session, rows, DomainName.kind, as_of, shown_domain, _held_domain), total
+    return [_held_domain(row) for row in rows], total
 
 
-def asset_hosts(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
-    """The addresses known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, HostRow, (HostRow.order_key,), offset, limit)
+def _held_domain(row: Domain) -> DomainView:
+    return DomainView(row.name, row.cname, row.wildcard, row.first_seen, row.last_seen)
+
+
+def asset_hosts(
+    session: Session, asset_id: UUID, offset: int, limit: int, as_of: datetime | None = None
+) -> tuple[list[HostView], int]:
+    """The addresses known of an asset, now or at a date. Raises `NotFound`."""
+    rows, total = _held(session, asset_id, HostRow, Host.kind, (HostRow.order_key,), offset, limit, as_of)
+    if as_of is not None:
+        return shown_then(session, rows, Host.kind, as_of, shown_host, _held_host), total
     return [_held_host(row) for row in rows], total
 
 
@@ -99,24 +114,58 @@ def _held_host(row: HostRow) -> HostView:
     return HostView(row.address, names, **host_facts(row), first_seen=row.first_seen, last_seen=row.last_seen)
 
 
-def asset_services(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[ServiceView], int]:
-    """The services known of an asset. Raises `NotFound`."""
+def asset_services(
+    session: Session, asset_id: UUID, offset: int, limit: int, as_of: datetime | None = None
+) -> tuple[list[ServiceView], int]:
+    """The services known of an asset, now or at a date. Raises `NotFound`."""
     order = (ServiceRow.order_key, ServiceRow.protocol, ServiceRow.port)
-    rows, total = _held(session, asset_id, ServiceRow, order, offset, limit)
-    return [shown_service(_service_record(row), row) for row in rows], total
+    rows, total = _held(session, asset_id, ServiceRow, Service.kind, order, offset, limit, as_of)
+    if as_of is not None:
+        return shown_then(session, rows, Service.kind, as_of, _service_then, _held_service), total
+    return [_held_service(row) for row in rows], total
 
 
-def asset_findings(session: Session, asset_id: UUID, offset: int, limit: int) -> tuple[list[FindingView], int]:
-    """The weaknesses known of an asset. Raises `NotFound`."""
-    rows, total = _held(session, asset_id, FindingRow, (FindingRow.subject, FindingRow.rule), offset, limit)
-    return [shown_finding(row, row) for row in rows], total
+def _held_service(row: ServiceRow) -> ServiceView:
+    return shown_service(_service_record(row), row)
+
+
+def _service_then(row: ServiceRow, seen: list[Service]) -> ServiceView:
+    return shown_service(merge_service(seen), row)
+
+
+def asset_findings(
+    session: Session, asset_id: UUID, offset: int, limit: int, as_of: datetime | None = None
+) -> tuple[list[FindingView], int]:
+    """The weaknesses known of an asset, now or at a date. Raises `NotFound`."""
+    order = (FindingRow.subject, FindingRow.rule)
+    rows, total = _held(session, asset_id, FindingRow, Finding.kind, order, offset, limit, as_of)
+    if as_of is not None:
+        return shown_then(session, rows, Finding.kind, as_of, _finding_then, _held_finding), total
+    return [_held_finding(row) for row in rows], total
+
+
+def _held_finding(row: FindingRow) -> FindingView:
+    return shown_finding(row, row)
+
+
+def _finding_then(row: FindingRow, seen: list[Finding]) -> FindingView:
+    return shown_finding(row, seen[-1])
 
 
 def _held(
-    session: Session, asset_id: UUID, table: type[Row], order: Sequence[Any], offset: int, limit: int
+    session: Session,
+    asset_id: UUID,
+    table: type[Row],
+    kind: str,
+    order: Sequence[Any],
+    offset: int,
+    limit: int,
+    as_of: datetime | None,
 ) -> tuple[Sequence[Row], int]:
     asset_by_id(session, asset_id)
     wanted = select(table).where(table.asset_id == asset_id)
+    if as_of is not None:
+        wanted = wanted.where(there_at(table, kind, as_of))
     return session.scalars(wanted.order_by(*order).offset(offset).limit(limit)).all(), count_of(session, wanted)
 
 

@@ -12,14 +12,16 @@ from sqlalchemy.orm import Session
 
 from footprint.admission import NewScan
 from footprint.asset_scope import NOTHING_SAID, AssetScope
-from footprint.errors import Conflict, NotAuthorized, NotFound, ScanStopped
+from footprint.errors import Conflict, InvalidPolicy, NotAuthorized, NotFound, ScanStopped
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, subject_of
 from footprint.states import LIVE, Status
 from footprint.store.assets import asset_of
+from footprint.store.ledger import release_all
 from footprint.store.packing import record_of
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.verdict import UNFINISHED
+from footprint.windows import Closed, Open
 
 LEASE = timedelta(seconds=60)
 """How long a running scan may be silent before it counts as lost; longer than a writer waits for the store."""
@@ -55,12 +57,16 @@ class Live:
     status: Status
     state: str
     lease_until: datetime | None
+    attempt: int = 0
+    losses: int = 0
+    resume_at: datetime | None = None
+    is_cancelled: bool = False
 
 
 def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
     """Save a request; the same request under the same idempotency key is found again (then the flag is False).
 
-    Raises `Conflict` where the key was used for another request.
+    Raises `Conflict` where the key was used for another request, `InvalidPolicy` where none of its windows opens.
     """
     if new.idempotency_key and (known := scan_of_key(session, new.idempotency_key, new.digest)):
         return known, False
@@ -75,11 +81,23 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
         idempotency_key=new.idempotency_key,
         request_digest=new.digest,
         task_id=new.task_id,
+        waiting=_waiting(new.policy),
         scope=new.scope.pack(),
     )
     session.add(scan)
     session.flush()
     return scan, True
+
+
+def _waiting(policy: ScanPolicy) -> str | None:
+    """What a new scan waits for, in words; None where it only waits for a worker."""
+    match policy.standing_at(now()):
+        case Closed(opens_at=None) as never:
+            raise InvalidPolicy(str(never), hint="look at its windows and blackouts")
+        case Closed() as closed:
+            return str(closed)
+        case Open():
+            return None
 
 
 def scan_of_key(session: Session, key: str, digest: str) -> Scan | None:
@@ -122,11 +140,9 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
     scan.task_id, scan.status, scan.state = task_id, Status.STARTED, "Running"
     scan.attempt += 1
     scan.started_at = scan.started_at or now()
-    scan.lease_until = now() + LEASE
-    if scan.attempt > 1:
-        # What an earlier attempt left unfinished is begun anew; what it finished stays.
-        unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_(ASKED_ANEW)
-        session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan.id, unfinished))
+    scan.lease_until, scan.resume_at, scan.waiting = now() + LEASE, None, None
+    release_all(session, scan.id)
+    forget_unfinished(session, scan.id)
     return Begun(
         id=scan.id,
         asset_id=scan.asset_id,
@@ -136,6 +152,12 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
         batches=_batches_of(session, scan.id),
         scope=AssetScope.unpack(scan.scope),
     )
+
+
+def forget_unfinished(session: Session, scan_id: UUID) -> None:
+    """What an earlier attempt left unfinished is begun anew; what it finished stays."""
+    unfinished = ModuleRun.status.in_(UNFINISHED) | ModuleRun.error_code.in_(ASKED_ANEW)
+    session.execute(delete(ModuleRun).where(ModuleRun.scan_id == scan_id, unfinished))
 
 
 def _batches_of(session: Session, scan_id: UUID) -> dict[str, int]:
@@ -153,7 +175,8 @@ def hold(session: Session, scan_id: UUID, attempt: int) -> UUID:
 
     Returns the asset's id. Raises `ScanStopped` where the scan has ended or another attempt took it over.
     """
-    owner = select(Scan.asset_id).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status.in_(LIVE))
+    own = (Scan.id == scan_id, Scan.attempt == attempt, Scan.status == Status.STARTED)
+    owner = select(Scan.asset_id).where(*own)
     asset_id = session.scalars(owner.with_for_update(key_share=True)).one_or_none()
     if asset_id is None:
         raise ScanStopped("the scan has ended, or another worker has taken it over")
@@ -163,7 +186,7 @@ def hold(session: Session, scan_id: UUID, attempt: int) -> UUID:
 def keep_alive(session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]]) -> None:
     """Renew the lease and publish the digest; progress never falls. Raises `ScanStopped`."""
     higher = func.max if session.get_bind().dialect.name == "sqlite" else func.greatest
-    alive = update(Scan).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status.in_(LIVE))
+    alive = update(Scan).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status == Status.STARTED)
     if not _changed(
         session, alive, lease_until=now() + LEASE, progress=higher(Scan.progress, progress), modules=modules
     ):
@@ -171,20 +194,38 @@ def keep_alive(session: Session, scan_id: UUID, attempt: int, progress: int, mod
 
 
 def observe(session: Session, scan_id: UUID, status: Status, state: str) -> bool:
-    """Note what Prefect says of a scan that has not ended. A scan that its flow has begun is not put back."""
+    """Note what Prefect says of a scan that has not ended.
+
+    A scan that its flow has begun is not put back, and one that is to be resumed is begun by its flow alone.
+    """
     seen = update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE))
-    if status is Status.PENDING:
-        seen = seen.where(Scan.status == Status.PENDING)
-    return _changed(session, seen, status=status, state=state)
+    if status is Status.RETRY:
+        return _changed(session, seen.where(Scan.status == status), state=state)
+    before = (Status.PENDING,) if status is Status.PENDING else (Status.PENDING, Status.STARTED)
+    return _changed(session, seen.where(Scan.status.in_(before)), status=status, state=state)
 
 
 def live_scans(session: Session) -> list[Live]:
     """All scans that have a Prefect run and have not ended, oldest first."""
-    columns = (Scan.id, Scan.task_id, Scan.status, Scan.state, Scan.lease_until)
+    columns = (Scan.id, Scan.task_id, Scan.status, Scan.state, Scan.lease_until, Scan.attempt, Scan.losses)
+    more = (Scan.resume_at, Scan.cancelled_at.is_not(None).label("is_cancelled"))
     rows = session.execute(
-        select(*columns).where(Scan.status.in_(LIVE), Scan.task_id.is_not(None)).order_by(Scan.created_at)
+        select(*columns, *more).where(Scan.status.in_(LIVE), Scan.task_id.is_not(None)).order_by(Scan.created_at)
     )
-    return [Live(row.id, row.task_id, Status(row.status), row.state, row.lease_until) for row in rows]
+    return [
+        Live(
+            row.id,
+            row.task_id,
+            Status(row.status),
+            row.state,
+            row.lease_until,
+            attempt=row.attempt,
+            losses=row.losses,
+            resume_at=row.resume_at,
+            is_cancelled=row.is_cancelled,
+        )
+        for row in rows
+    ]
 
 
 def _changed(session: Session, statement: Update, **values: Any) -> bool:

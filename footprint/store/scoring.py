@@ -14,6 +14,7 @@ from footprint.score import Scores, Weight, roll_up, weigh
 from footprint.store.tables import Domain, FindingRow, HostRow, Sighting
 
 FALSE_POSITIVE = "false_positive"
+ACCEPTED = "accepted"
 OPEN = "open"
 
 
@@ -53,7 +54,7 @@ def _scores(session: Session, findings: Select[Any], hosts: Select[Any], domains
 
 
 def judge_finding(session: Session, asset_id: UUID, fingerprint: str, status: str) -> None:
-    """Mark a finding as a false positive, or as open again. Raises `NotFound`."""
+    """Mark a finding as accepted, as a false positive, or as open again. Raises `NotFound`."""
     marked = update(FindingRow).where(FindingRow.asset_id == asset_id, FindingRow.fingerprint == fingerprint)
     if cast("CursorResult[Any]", session.execute(marked.values(status=status))).rowcount != 1:
         raise NotFound("there is no finding of that fingerprint")

@@ -92,8 +92,11 @@ class Scan(Table):
 
     `task_id` is the Prefect flow run; a row without one is a request in the making and shown to nobody.
     `modules` and `counts` are a digest of the module runs and sightings, so that reading a scan is reading one row.
-    `attempt` is the fencing token: only the flow that holds the present one may write. `scope` is what assets said of
-    its scope when it was asked for; `not_listed` counts what was left out and is not among the rows of that.
+    `attempt` is the fencing token: only the flow that holds the present one may write, and only while it is STARTED.
+    `cancelled_at` is when its end was asked for; `processes_ended` of it were then ended, the last at
+    `processes_gone_at`. `losses` counts the workers it lost; from `resume_at` on it may be taken up again. `scope` is
+    what assets said of its scope when it was asked for; `not_listed` counts what was left out and is not among the
+    rows of that.
     """
 
     __tablename__ = "scans"
@@ -123,6 +126,13 @@ class Scan(Table):
     modules: Mapped[list[Any]] = mapped_column(default=list)
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     score: Mapped[float | None] = mapped_column(Float)
+    cancelled_at: Mapped[datetime | None]
+    processes_ended: Mapped[int | None]
+    processes_gone_at: Mapped[datetime | None]
+    resumed_from: Mapped[UUID | None]
+    losses: Mapped[int] = mapped_column(default=0, server_default="0")
+    resume_at: Mapped[datetime | None]
+    waiting: Mapped[str | None] = mapped_column(Text)
     scope: Mapped[dict[str, Any]] = mapped_column(default=dict)
     not_listed: Mapped[int] = mapped_column(default=0)
 
@@ -264,7 +274,7 @@ class DetailRow(Table):
 
 
 class FindingRow(Table):
-    """A weakness of an asset, as last seen. `status` is what somebody decided of it: open or false_positive."""
+    """A weakness of an asset, as last seen. `status` is what was decided of it: open, accepted or false_positive."""
 
     __tablename__ = "findings"
     __table_args__ = (UniqueConstraint("asset_id", "rule", "subject"),)

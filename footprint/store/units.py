@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from footprint.budget import Held
 from footprint.records import Coverage, Outcome, Record
 from footprint.store.inventory import counts_of, records_of, save_records
 from footprint.store.packing import pack, unpack
@@ -188,10 +189,12 @@ def _report(run: ModuleRun, notes: Iterable[str], silent: Iterable[str]) -> Unit
     )
 
 
-def digest_of(session: Session, scan_id: UUID, waiting: dict[str, int]) -> tuple[int, list[dict[str, Any]]]:
+def digest_of(
+    session: Session, scan_id: UUID, waiting: dict[str, int], waits: Mapping[str, Held] | None = None
+) -> tuple[int, list[dict[str, Any]]]:
     """How far a scan is (0-99), and one line a module, for its row.
 
-    `waiting` counts the units that are not planned yet, by module.
+    `waiting` counts the units that are not planned yet, by module; `waits` says what those are waiting for.
     """
     columns = (
         ModuleRun.module,
@@ -211,6 +214,9 @@ def digest_of(session: Session, scan_id: UUID, waiting: dict[str, int]) -> tuple
         line[status] = line.get(status, 0) + count
         line["error"] = line["error"] or error
         line["percent_sum"] += 100 * count if UnitStatus(status).is_over else percent
+    for module, held in (waits or {}).items():
+        if module in lines:
+            lines[module] |= {"waits_on": held.key, "waiting_for": _waiting_for(held, scan_id)}
     for line in lines.values():
         done += line["percent_sum"]
         line["progress"] = int(line.pop("percent_sum") / line["units"]) if line["units"] else 0
@@ -221,12 +227,23 @@ def digest_of(session: Session, scan_id: UUID, waiting: dict[str, int]) -> tuple
 
 def _line(module: str, waiting: int) -> dict[str, Any]:
     counts = dict.fromkeys((status.value for status in UnitStatus), 0)
-    return {"name": module, "units": waiting, **counts, "waiting": waiting, "error": None, "percent_sum": 0}
+    waits = {"waiting": waiting, "waits_on": None, "waiting_for": None}
+    return {"name": module, "units": waiting, **counts, **waits, "error": None, "percent_sum": 0}
+
+
+def _waiting_for(held: Held, scan_id: UUID) -> str:
+    """What a module's units wait for, and who has it: `10.87.0.0/24, held by nmap of scan 5aa0fc9a-…`."""
+    others = dict.fromkeys(
+        f"{one.module} of {'this scan' if one.scan_id == scan_id else f'scan {one.scan_id}'}" for one in held.holders
+    )
+    return f"{held.what}, held by {', '.join(others)}" if others else held.what
 
 
 def _module_status(line: dict[str, Any]) -> str:
     if line["running"]:
         return UnitStatus.RUNNING
+    if line["waits_on"]:
+        return "waiting"
     if line["waiting"] or line["planned"]:
         return UnitStatus.PLANNED
     for status in (UnitStatus.FAILED, UnitStatus.SKIPPED):

@@ -115,10 +115,10 @@ def services_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -
 def domains_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[DomainView], int]:
     """The names a scan saw, in order."""
     rows, facts, total = _seen(session, scan_id, Domain, DomainName.kind, (Domain.name,), offset, limit)
-    return [_domain(row, cast("list[DomainName]", facts[row.id])) for row in rows], total
+    return [shown_domain(row, cast("list[DomainName]", facts[row.id])) for row in rows], total
 
 
-def _domain(row: Domain, seen: list[DomainName]) -> DomainView:
+def shown_domain(row: Domain, seen: list[DomainName]) -> DomainView:
     cname = next((record.cname for record in seen if record.cname), None)
     wildcard = any(record.wildcard for record in seen)
     return DomainView(row.name, cname, wildcard, row.first_seen, row.last_seen)
@@ -127,10 +127,10 @@ def _domain(row: Domain, seen: list[DomainName]) -> DomainView:
 def hosts_of_scan(session: Session, scan_id: UUID, offset: int, limit: int) -> tuple[list[HostView], int]:
     """The addresses a scan saw, in numerical order, with the names that led there."""
     rows, facts, total = _seen(session, scan_id, HostRow, Host.kind, (HostRow.order_key,), offset, limit)
-    return [_host(row, cast("list[Host]", facts[row.id])) for row in rows], total
+    return [shown_host(row, cast("list[Host]", facts[row.id])) for row in rows], total
 
 
-def _host(row: HostRow, seen: list[Host]) -> HostView:
+def shown_host(row: HostRow, seen: list[Host]) -> HostView:
     names = tuple(sorted({record.name for record in seen if record.name}))
     return HostView(row.address, names, **host_facts(*seen), first_seen=row.first_seen, last_seen=row.last_seen)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,7 +28,7 @@ class Prefect(PrefectGateway):
         self._answer = answer
         self.starts: list[UUID] = []
 
-    async def start(self, scan_id: UUID, name: str) -> UUID:
+    async def start(self, scan_id: UUID, name: str, at: datetime | None = None) -> UUID:
         """Do what the test says."""
         self.starts.append(scan_id)
         return self._answer(scan_id)

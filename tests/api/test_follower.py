@@ -112,5 +112,5 @@ async def test_it_goes_on_after_a_defect_and_settles_each_scan(
         following.cancel()
     with opened.read() as session:
         ended = [scan_by_id(session, scan_id) for scan_id in scans]
-    assert [(scan.status, scan.error) for scan in ended] == [("FAILURE", "its run crashed: gone"), ("REVOKED", None)]
+    assert [(scan.status, scan.error) for scan in ended] == [("RETRY", None), ("REVOKED", None)]
     assert not left.exists()

@@ -27,7 +27,7 @@ class Prefect(PrefectGateway):
     def __init__(self) -> None:
         """No server is asked."""
 
-    async def start(self, scan_id: Any, name: str) -> Any:
+    async def start(self, scan_id: Any, name: str, at: Any = None) -> Any:
         """A run of its own for each scan."""
         return uuid4()
 

@@ -16,6 +16,7 @@ import httpx
 
 from deployments.platform import Platform
 from footprint.settings import Settings
+from tests.bench.budget import budget
 from tests.bench.discovery import discovery
 from tests.bench.load import load
 from tests.conftest import free_port
@@ -145,7 +146,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], None]] = {
     "start": time_to_first_tool,
     "reads": reads,
 }
-APART: dict[str, Callable[[], None]] = {"discovery": discovery}
+APART: dict[str, Callable[[], None]] = {"discovery": discovery, "budget": budget}
 """Measurements with a platform and a place of their own."""
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class StandIn:
     url: str = ""
     story: list[dict[str, Any] | Answer] = field(default_factory=lambda: [scan("SUCCESS", 100)])
     on_post: Answer = (201, scan("PENDING"))
+    on_delete: Answer = (204, b"")
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"technologies": [], "findings": []})
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     """What is answered to a method and path before anything else is looked for."""
@@ -76,6 +77,8 @@ class StandIn:
             return self.answers[method, path]
         if method == "POST":
             return self.on_post
+        if method == "DELETE":
+            return self.on_delete
         if path == f"/api/scans/{SCAN_ID}/":
             now = self.story.pop(0) if len(self.story) > 1 else self.story[0]
             return now if isinstance(now, tuple) else (200, now)

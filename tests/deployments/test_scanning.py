@@ -119,7 +119,8 @@ def test_a_scan_that_ends_badly_is_exit_code_1(server: StandIn, status: str, err
     server.story = [scan(status, 40, error=error)]
     result = pulsar("scan", "127.0.0.1")
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[-1] == f"{status} after 1 min 14 s: {error or 'no reason was given'}"
+    said = error or "1 host, 2 open ports, no findings before it was cancelled"
+    assert result.stdout.splitlines()[-1] == f"{status} after 1 min 14 s: {said}"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +201,21 @@ def test_a_scan_without_a_platform_starts_one_and_stops_it(stage: Stage, story: 
     assert stage.noted == ["started", f"stopped after {len(stage.server.asked)} requests"]
 
 
+def test_a_stop_of_the_command_ends_the_scan_before_the_platform_that_was_started_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deployments.client.Api.watch", interrupted)
+    stage.server.story = [nmap_at(41), nmap_at(41), scan("REVOKED", 41)]
+    assert pulsar("scan", "127.0.0.1").exit_code == 130
+    asked = [(method, path) for method, path, *_ in stage.server.asked]
+    ending = [("POST", f"/api/scans/{SCAN_ID}/cancel/"), *[("GET", f"/api/scans/{SCAN_ID}/")] * 3]
+    assert asked[-4:] == ending
+    assert stage.noted == ["started", f"stopped after {len(asked)} requests"]
+
+
 @pytest.mark.parametrize("wish", [["8.8.8.8", "--policy", "nonsense"], ["not a host!"], ["10.0.0.1"]])
 def test_what_would_be_refused_starts_no_platform(stage: Stage, wish: list[str]) -> None:
     assert pulsar("scan", *wish).exit_code == 2
@@ -277,6 +293,7 @@ def test_a_terminal_gets_a_live_bar(server: StandIn) -> None:
         (nmap_at(41, units=1, done=0, failed=0, detail="versions"), "nmap 41 % (versions)"),
         (nmap_at(41, running=0), "preparing the next step"),
         (scan("RETRY"), "waiting for another try"),
+        (scan("RETRY", waiting="window opens at ten"), "window opens at ten"),
     ],
 )
 def test_what_is_at_work_in_words(now: dict[str, Any], words: str) -> None:

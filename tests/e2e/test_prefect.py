@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Running, Scan
 from tests.estate.listeners import HTTP, SILENT, SSH, Listeners, Place
-from tests.processes import marked, wait_until_gone, wait_until_there
+from tests.processes import wait_until_gone, wait_until_there
 
 pytestmark = pytest.mark.platform
 
@@ -100,30 +99,6 @@ def test_a_scan_cancelled_before_it_began_is_revoked(platform: Running) -> None:
     finally:
         platform.prefect.patch("/work_pools/pulsar", json={"is_paused": False}).raise_for_status()
     assert (ended["status"], ended["started_at"]) == ("REVOKED", None)
-
-
-def test_a_flow_that_is_killed_leaves_no_process_no_file_and_no_claim_that_it_goes_on(platform: Running) -> None:
-    with Listeners([Place("127.0.75.5", 2001, SILENT)]):
-        scan = _slow_scan(platform, "127.0.75.5")
-        os.kill(_flow_of(scan), signal.SIGKILL)
-        assert wait_until_gone(UUID(scan["id"]), 5) == set()
-        ended = platform.finish(scan, 30)
-    assert ended["status"] == "FAILURE"
-    assert "crashed" in ended["error"]
-    assert not any(module["running"] for module in ended["modules"])
-    platform.await_state(scan["task_id"], "CRASHED")
-    until = time.monotonic() + 10
-    while (platform.settings.work_dir / scan["id"]).exists():
-        assert time.monotonic() < until, "its directory was not removed"
-        time.sleep(0.1)
-
-
-def _flow_of(scan: Scan) -> int:
-    """The process that started the scan's tools: the nearest ancestor of them without the scan's mark."""
-    tools = marked(UUID(scan["id"]))
-    parents = {int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]) for pid in tools}
-    (flow,) = parents - tools
-    return flow
 
 
 def test_a_scans_progress_and_findings_are_to_be_seen_in_prefect(platform: Running) -> None:

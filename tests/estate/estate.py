@@ -22,6 +22,7 @@ from typing import Self
 from tests.estate import addresses as at
 from tests.estate import daemons, programs
 from tests.estate.certificates import DRAFTS
+from tests.estate.meter import Meter
 from tests.estate.namespaces import GATEWAY, Namespaces, Side, trouble
 from tests.estate.tls_hosts import AUTHORITY, make_certificates
 
@@ -63,6 +64,10 @@ class Estate:
     def packets(self) -> dict[str, int]:
         """Packets that each address has seen from the scanner."""
         return dict(self._namespaces.packets())
+
+    def meter(self) -> Meter:
+        """What counts packets a second at the estate's side, while its context is open."""
+        return Meter(self._namespaces)
 
     def _start(self) -> None:
         enter = self._stack.enter_context

@@ -171,3 +171,65 @@ def test_a_module_takes_what_it_takes_on_this_installation() -> None:
     local = replace(PORTS, takes=lambda settings: (Intake(Host, 1, key=lambda record: record),) * settings.api_port)
     assert [len(local.here(Settings(api_port=number)).accepts) for number in (1, 2)] == [1, 2]
     assert PORTS.here(Settings()) is PORTS
+
+
+class Weighing:
+    """A door that bears so many records, and lets those pass that are not held."""
+
+    def __init__(self, most: int = 99, held: frozenset[str] = frozenset()) -> None:
+        self.most = most
+        self.held = held
+
+    def is_bearable(self, unit: Unit) -> bool:
+        """True where there are few enough."""
+        return len(unit.records) <= self.most
+
+    def admit(self, unit: Unit) -> bool:
+        """True where none of them is held."""
+        return not any(record.address in self.held for record in unit.records)  # type: ignore[union-attr]
+
+
+def test_a_unit_that_may_not_begin_keeps_its_place_and_its_number() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2))
+    held = Weighing(held=frozenset({"93.184.216.1"}))
+    assert frontier.take((), held) is None
+    assert frontier.waiting() == {"ports": 1}
+    unit = frontier.take((), Weighing())
+    assert unit == Unit("ports", 1, 0, tuple(_hosts(1, 2)))
+
+
+def test_records_of_another_destination_pass_by_those_that_may_not_begin() -> None:
+    frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
+    frontier.offer([Host("93.184.216.1"), Host("93.184.217.1"), Host("93.184.217.2")])
+    held = Weighing(held=frozenset({"93.184.216.1"}))
+    assert frontier.take((), held) == Unit("ports", 1, 0, (Host("93.184.217.1"), Host("93.184.217.2")))
+    assert frontier.take((), held) is None
+    assert frontier.take((), Weighing()) == Unit("ports", 2, 0, (Host("93.184.216.1"),))
+
+
+def test_in_order_nothing_passes_by() -> None:
+    frontier = Frontier([PORTS], _scope(Network("93.184.216.0/23")), WIDE)
+    frontier.offer([Host("93.184.216.1"), Host("93.184.217.1")])
+    assert frontier.take((), Weighing(held=frozenset({"93.184.216.1"})), in_order=True) is None
+
+
+def test_a_unit_too_heavy_for_its_destination_is_made_smaller() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2, 3))
+    assert frontier.take((), Weighing(most=1)) == Unit("ports", 1, 0, tuple(_hosts(1)))
+    assert frontier.take((), Weighing()) == Unit("ports", 2, 0, tuple(_hosts(2, 3)))
+
+
+def test_a_unit_of_which_no_part_can_be_borne_is_refused_whole() -> None:
+    frontier = _frontier()
+    frontier.offer(_hosts(1, 2, 3))
+    assert frontier.take((), Weighing(most=0)) == Unit("ports", 1, 0, tuple(_hosts(1, 2, 3)))
+
+
+def test_records_of_one_key_part_only_where_they_are_too_heavy_together() -> None:
+    frontier = _frontier()
+    frontier.offer([Service("93.184.216.1", port) for port in (22, 80, 443)])
+    taken = [frontier.take((), Weighing(most=1)) for _ in range(3)]
+    assert [unit and [record.port for record in unit.records] for unit in taken] == [[22], [80], [443]]  # type: ignore[union-attr]
+    assert frontier.take((), Weighing(most=1)) is None

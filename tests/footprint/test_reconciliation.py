@@ -9,9 +9,11 @@ from uuid import uuid4
 import pytest
 
 from footprint import reconciliation
-from footprint.reconciliation import LONGEST_GAP, Ended, RunState, Seen, Silence, reconcile
+from footprint.reconciliation import LONGEST_GAP, Ended, PutBack, Reschedule, RunState, Seen, Silence, Step, reconcile
 from footprint.states import Status
+from footprint.store.resumption import CRASH_PAUSE, MOST_RESUMES
 from footprint.store.scans import LEASE, Live
+from footprint.verdict import Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -25,38 +27,99 @@ def _run(kind: str, name: str = "", message: str = "") -> RunState:
 
 
 def test_a_run_that_agrees_changes_nothing() -> None:
-    assert reconcile(_live(lease=timedelta(seconds=9)), _run("RUNNING"), 0) is None
+    assert reconcile(_live(lease=timedelta(seconds=9)), _run("RUNNING"), 0, NOW) is None
 
 
 def test_a_run_that_goes_on_is_taken_over() -> None:
-    assert reconcile(_live(Status.PENDING, "Scheduled"), _run("SCHEDULED", "Late"), 0) == Seen(Status.PENDING, "Late")
-    assert reconcile(_live(), _run("CANCELLING"), 0) == Seen(Status.STARTED, "Cancelling")
+    assert reconcile(_live(Status.PENDING, "Scheduled"), _run("SCHEDULED", "Late"), 0, NOW) == Seen(
+        Status.PENDING, "Late"
+    )
+    assert reconcile(_live(), _run("PAUSED"), 0, NOW) == Seen(Status.STARTED, "Paused")
 
 
 @pytest.mark.parametrize(
     ("run", "status", "said"),
     [
-        (_run("CRASHED", message="Process exited with -9"), Status.FAILURE, "its run crashed: Process exited with -9"),
         (_run("FAILED", message="no such table\x00"), Status.FAILURE, "its run failed: no such table"),
-        (_run("CRASHED"), Status.FAILURE, "its run crashed: no reason given"),
+        (_run("FAILED"), Status.FAILURE, "its run failed: no reason given"),
         (_run("COMPLETED"), Status.FAILURE, "its run ended without a verdict"),
         (_run("CANCELLED"), Status.REVOKED, None),
         (None, Status.FAILURE, "its run is not known to Prefect any more"),
     ],
 )
 def test_a_run_that_ended_ends_its_row(run: RunState | None, status: Status, said: str | None) -> None:
-    ended = reconcile(_live(lease=timedelta(seconds=9)), run, 0)
+    ended = reconcile(_live(lease=timedelta(seconds=9)), run, 0, NOW)
     assert isinstance(ended, Ended)
     assert (ended.verdict.status, ended.verdict.error, ended.lost) == (status, said, False)
 
 
-def test_a_running_run_without_a_sign_of_life_is_lost() -> None:
+def test_a_running_run_without_a_sign_of_life_is_lost_and_resumed() -> None:
     live = _live(lease=timedelta(seconds=-1))
-    assert reconcile(live, _run("RUNNING"), LEASE.total_seconds()) is None
-    ended = reconcile(live, _run("RUNNING"), LEASE.total_seconds() + 1)
+    assert reconcile(live, _run("RUNNING"), LEASE.total_seconds(), NOW) is None
+    back = reconcile(live, _run("RUNNING"), LEASE.total_seconds() + 1, NOW)
+    reason = "worker lost at 2025-12-31 23:58:59 UTC: no sign of it for 61 s"
+    assert back == PutBack(reason, NOW, lost=True)
+
+
+def test_a_crashed_run_is_resumed_after_a_pause_for_those_who_report_late() -> None:
+    back = reconcile(_live(lease=timedelta(seconds=9)), _run("CRASHED", message="code -9"), 0, NOW)
+    reason = "worker lost at 2026-01-01 00:00:00 UTC: its run crashed: code -9"
+    assert back == PutBack(reason, NOW + CRASH_PAUSE)
+
+
+@pytest.mark.parametrize(("run", "silent", "lost"), [(_run("CRASHED"), 0, False), (_run("RUNNING"), 61, True)])
+def test_a_scan_that_was_resumed_twice_is_given_up(run: RunState, silent: float, lost: bool) -> None:
+    live = replace(_live(lease=timedelta(seconds=9)), losses=MOST_RESUMES)
+    ended = reconcile(live, run, silent, NOW)
     assert isinstance(ended, Ended)
-    assert ended.lost
-    assert ended.verdict.error == "the worker was lost: no sign of it for 61 s"
+    assert (ended.verdict.status, ended.lost) == (Status.FAILURE, lost)
+    assert (ended.verdict.error or "").startswith("worker lost at 202")
+    assert (ended.verdict.error or "").endswith("the scan had been resumed 2 times before")
+
+
+@pytest.mark.parametrize(
+    ("run", "after", "step"),
+    [
+        (_run("CRASHED"), -1, Seen(Status.RETRY, "Crashed")),
+        (_run("CRASHED"), 0, Reschedule()),
+        (_run("SCHEDULED"), 5, Seen(Status.RETRY, "Scheduled")),
+        (_run("RUNNING"), 5, Seen(Status.RETRY, "Running")),
+        (_run("RUNNING"), 61, Reschedule()),
+        (_run("CANCELLED"), -1, Ended(Verdict(Status.REVOKED), "Cancelled")),
+    ],
+)
+def test_a_scan_that_was_put_back_is_rescheduled_when_its_time_has_come(run: RunState, after: int, step: Step) -> None:
+    waiting = replace(_live(Status.RETRY, "Waiting"), resume_at=NOW - timedelta(seconds=after))
+    assert reconcile(waiting, run, 0, NOW) == step
+
+
+def test_a_crash_after_it_was_rescheduled_is_another_loss() -> None:
+    assert isinstance(reconcile(_live(Status.RETRY), _run("CRASHED"), 0, NOW), PutBack)
+
+
+def test_a_cancel_in_prefect_is_told_to_the_flow_once() -> None:
+    live = _live(lease=timedelta(seconds=9))
+    assert reconcile(live, _run("CANCELLING"), 0, NOW) == Seen(Status.STARTED, "Cancelling", is_cancelled=True)
+    told = replace(live, is_cancelled=True, state="Cancelling")
+    assert reconcile(told, _run("CANCELLING"), 0, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("live", "run", "silent"),
+    [
+        (_live(Status.RETRY), _run("CANCELLING"), 0),
+        (_live(lease=timedelta(0)), _run("CANCELLING"), 61),
+        (replace(_live(lease=timedelta(0)), is_cancelled=True), _run("RUNNING"), 61),
+        (replace(_live(lease=timedelta(0)), is_cancelled=True), _run("CRASHED"), 0),
+        (replace(_live(lease=timedelta(0)), is_cancelled=True), None, 0),
+    ],
+)
+def test_a_cancelled_scan_without_a_flow_is_revoked_and_never_resumed(
+    live: Live, run: RunState | None, silent: float
+) -> None:
+    ended = reconcile(live, run, silent, NOW)
+    assert isinstance(ended, Ended)
+    assert ended.verdict == Verdict(Status.REVOKED)
 
 
 @pytest.fixture

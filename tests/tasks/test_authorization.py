@@ -68,7 +68,7 @@ def given(monkeypatch: pytest.MonkeyPatch, store: Store, settings: Settings) -> 
         for record in batch:
             yield Coverage(record.address, Outcome.ANSWERED)  # type: ignore[union-attr]
 
-    stand_in = replace(tool_named("nmap"), probe=probe, command=None, parse=None, binary=None)
+    stand_in = replace(tool_named("nmap"), probe=probe, command=None, parse=None, binary=None, risk_with=None)
     monkeypatch.setattr(units, "tool_named", lambda name: replace(stand_in, name=name, risk=tool_named(name).risk))
     monkeypatch.setattr(running, "installation", cache(lambda: Installation(settings, store)))
     monkeypatch.setattr(running, "get_run_logger", lambda: logging.getLogger("tests"))

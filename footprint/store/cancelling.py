@@ -1,0 +1,66 @@
+"""How scans are ended before their time, and taken out of the store."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from footprint.errors import Conflict, NotFound
+from footprint.states import Status
+from footprint.store.endings import finish
+from footprint.store.tables import Scan, now
+from footprint.verdict import Verdict
+
+REVOKED = "Cancelled"
+"""What Prefect calls it."""
+
+
+def request_cancel(session: Session, scan_id: UUID) -> Scan:
+    """Ask for a scan's end; asking again changes nothing.
+
+    One that no flow is at work on ends here and now. Else its flow sees the mark within a second, whether Prefect
+    answers or not. Raises `NotFound`, or `Conflict` where the scan has ended.
+    """
+    scan = _held(session, scan_id)
+    if Status(scan.status).is_terminal:
+        raise Conflict(f"the scan has ended already: {scan.status}")
+    scan.cancelled_at = scan.cancelled_at or now()
+    session.flush()
+    if scan.lease_until is None:
+        finish(session, scan_id, Verdict(Status.REVOKED), REVOKED, processes=0)
+        session.refresh(scan)
+    return scan
+
+
+def is_cancelled(session: Session, scan_id: UUID) -> bool:
+    """Whether somebody asked for the scan's end."""
+    return session.scalar(select(Scan.cancelled_at).where(Scan.id == scan_id)) is not None
+
+
+def revoke_waiting(session: Session) -> list[UUID]:
+    """End every scan that has not begun; returns their Prefect runs. Those that are asked for right now are left."""
+    ended = {"status": Status.REVOKED, "state": REVOKED, "cancelled_at": now(), "finished_at": now()}
+    ended |= {"processes_ended": 0, "processes_gone_at": now(), "waiting": None, "resume_at": None}
+    unbegun = update(Scan).where(Scan.status == Status.PENDING, Scan.attempt == 0, Scan.task_id.is_not(None))
+    return [run for run in session.scalars(unbegun.values(**ended).returning(Scan.task_id)) if run is not None]
+
+
+def delete_scan(session: Session, scan_id: UUID) -> None:
+    """Forget a scan, its units and its sightings; what is known of the asset stays.
+
+    Raises `NotFound`, or `Conflict` where the scan has not ended.
+    """
+    scan = _held(session, scan_id)
+    if not Status(scan.status).is_terminal:
+        raise Conflict(f"the scan has not ended: {scan.status}", hint="cancel it first")
+    session.execute(delete(Scan).where(Scan.id == scan_id))
+
+
+def _held(session: Session, scan_id: UUID) -> Scan:
+    wanted = select(Scan).where(Scan.id == scan_id, Scan.task_id.is_not(None)).with_for_update()
+    scan = session.scalars(wanted).one_or_none()
+    if scan is None:
+        raise NotFound("there is no scan of that id")
+    return scan

@@ -1,0 +1,122 @@
+"""Packets a second at one destination beside what the policy allows it: each intensity, alone and three at once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from footprint.budget import INTENSITIES
+from footprint.policy import PRESETS, ScanPolicy
+from footprint.store.tables import ModuleRun
+from tests.estate import addresses as at
+from tests.estate.estate import Estate, lacking
+from tests.estate.meter import Reading
+from tests.estate.playing import Playing
+from tests.estate.zone import ROOT
+
+TARGET = "10.87.0.0/27"
+EXCLUDED = at.DEV
+HOSTS = 14
+"""Those of the target that are there, the excluded one left out: each answers a closed port with a reset."""
+SWEEP_SECONDS = 10
+MOST_SECONDS = 900.0
+MIXED = ("nmap_discovery", "nmap", "http_probe", "tls", "ssh_audit", "service_checks")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One measurement: what came, when there was work for the budget, and how much of it that is."""
+
+    what: str
+    budget: float
+    reading: Reading
+    work: tuple[float, float]
+
+    @property
+    def peak(self) -> float:
+        """The fullest second after the first, as a part of the budget."""
+        return self.reading.peak(after=1.0) / self.budget
+
+    @property
+    def used(self) -> float:
+        """The mean while there was work, the first second and the last left out, as a part of the budget."""
+        begin, end = self.work
+        return self.reading.between(begin + 1, end - 1).rate / self.budget
+
+    def __str__(self) -> str:
+        seconds, packets = self.reading.seconds, self.reading.packets
+        told = f"{self.what:34} {self.budget:7,.0f} {packets:9,} {seconds:7.1f} s"
+        return f"{told} {self.reading.peak(after=1.0):8,} ({self.peak:4.0%}) {self.used:5.0%}"
+
+
+def budget() -> None:
+    """Measure all; prints a table."""
+    if reason := lacking():
+        print(f"\nbudget: not measured, {reason}")
+        return
+    with Estate() as estate, tempfile.TemporaryDirectory(prefix="pulsar-bench-") as home:
+        bench = Bench(estate, Path(home))
+        print("\npackets a second at one /24, in any one-second window after the first (aim: at most 110 %)")
+        print(f"{'what':34} {'budget':>7} {'packets':>9} {'time':>9} {'peak':>8} {'':6} {'used':>5}")
+        for intensity in range(len(INTENSITIES)):
+            for scans in (1, 3):
+                print(bench.sweep(intensity, scans), flush=True)
+        for intensity in range(1, len(INTENSITIES)):
+            for scans in (1, 3):
+                print(bench.mixed(intensity, scans), flush=True)
+        print(f"packets to the excluded address: {estate.packets().get(EXCLUDED, 0)}")
+        print(f"packets of policy passive to the target: {bench.passive()}")
+
+
+class Bench:
+    """Scans of an estate, and what came of them at its side of the cable."""
+
+    def __init__(self, estate: Estate, home: Path) -> None:
+        self._estate = estate
+        allowed = {"scope_allow": at.NET, "scope_exclude": EXCLUDED, "resolvers": at.NS1}
+        self.playing = Playing(estate.scanner, home, **allowed)
+
+    def sweep(self, intensity: int, scans: int, seconds: float = SWEEP_SECONDS) -> Line:
+        """So many scans at once that look for open ports, each for about so many seconds."""
+        ports = max(2, min(59_999, int(INTENSITIES[intensity].packets * seconds / HOSTS)))
+        policy = _policy(intensity, ("nmap_discovery", "nmap"), f"{60_000 - ports}-59999")
+        return self._measure(f"ports, intensity {intensity}, {_scans(scans)}", policy, scans)
+
+    def mixed(self, intensity: int, scans: int) -> Line:
+        """So many scans at once of several modules."""
+        policy = _policy(intensity, MIXED, "21,22,25,80,443,6379,8080,8443,11211")
+        return self._measure(f"modules, intensity {intensity}, {_scans(scans)}", policy, scans)
+
+    def passive(self) -> int:
+        """How many packets a scan that is passive sends to anything but the name servers."""
+        before = self._estate.packets()
+        self.playing.carry_out(self.playing.ask(ROOT, PRESETS["passive"]), seconds=MOST_SECONDS)
+        after = self._estate.packets()
+        servers = {at.NS1, at.NS2}
+        return sum(count - before.get(address, 0) for address, count in after.items() if address not in servers)
+
+    def _measure(self, what: str, policy: ScanPolicy, scans: int) -> Line:
+        asked: Sequence[UUID] = [self.playing.ask(TARGET, policy) for _ in range(scans)]
+        with self._estate.meter() as meter:
+            self.playing.carry_out(*asked, seconds=MOST_SECONDS)
+        return Line(what, INTENSITIES[policy.intensity].packets, meter.reading(), self._work(asked))
+
+    def _work(self, scans: Sequence[UUID]) -> tuple[float, float]:
+        """When the first unit of these scans that came after finding hosts began, and when the last one ended."""
+        span = select(func.min(ModuleRun.started_at), func.max(ModuleRun.finished_at))
+        with self.playing.store.read() as session:
+            begin, end = session.execute(span.where(ModuleRun.scan_id.in_(scans), ModuleRun.depth >= 1)).one()
+        return begin.timestamp(), end.timestamp()
+
+
+def _policy(intensity: int, modules: Sequence[str], ports: str) -> ScanPolicy:
+    return ScanPolicy(name="measured", modules={name: {} for name in modules}, intensity=intensity, ports=ports)
+
+
+def _scans(count: int) -> str:
+    return "1 scan" if count == 1 else f"{count} scans at once"
