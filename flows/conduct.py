@@ -9,7 +9,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
-from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
@@ -20,14 +19,13 @@ from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier
 from flows.gate import Gate
-from flows.pausing import Waiting, hindrance, is_run_cancelled
+from flows.pausing import Waiting, is_run_cancelled
 from flows.report import ProgressReport, publish_report
-from footprint.admission import admit, scope_of
-from footprint.errors import InvalidTarget, PulsarError, ScanStopped, StoreUnavailable
+from footprint.admission import scope_of
+from footprint.errors import PulsarError, ScanStopped, StoreUnavailable
 from footprint.records import Record
 from footprint.seeds import seeds
 from footprint.states import Status
-from footprint.store.assets import scope_for
 from footprint.store.cancelling import REVOKED, is_cancelled
 from footprint.store.changes import drift_at_end, write_down
 from footprint.store.differences import Drift
@@ -36,55 +34,24 @@ from footprint.store.inventory import records_of
 from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
 from footprint.store.resumption import CRASH_PAUSE, put_back
-from footprint.store.scans import Begun, begin, insert_scan, keep_alive, scan_of_task
+from footprint.store.scans import Begun, keep_alive
 from footprint.store.tables import now
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from footprint.windows import Closed, Open
-from tasks.authorization import in_force, require_authorization
+from tasks.authorization import in_force
 from tasks.catalogue import tool_named
 from tasks.installation import installation
-from tasks.policies import usable_policy
 from tasks.run_scan import run_scan
 from tasks.stopping import stop_flag
 from tasks.strays import end_processes_of, processes_of
 
 TICK_SECONDS = 1.0
 """How often the lease is renewed, the progress published, and a cancel looked for, at least."""
-REVOKE_SECONDS = 3.0
-"""What units get to end after a cancel; what is left of their processes then is killed."""
 LOOK_SECONDS = 0.25
 """How often a unit that may not begin yet is looked at again."""
-
-
-def begin_scan(
-    task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str
-) -> Begun | Waiting | State:
-    """Take up the scan of this run; one that was started from Prefect gets its row here.
-
-    Returns what to wait for where its time window is closed, or the run's last state where the scan was cancelled.
-    Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
-    to be taken up.
-    """
-    here = installation()
-    with here.store.write() as session:
-        if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
-            if not target:
-                raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
-            find = partial(usable_policy, session)
-            new = admit(
-                here.settings,
-                target=target,
-                policy=policy,
-                comment=comment,
-                origin="prefect",
-                task_id=task_id,
-                find=find,
-                scoped=partial(scope_for, session),
-            )
-            require_authorization(session, here.settings, new)
-            scan_id = insert_scan(session, new)[0].id
-        return hindrance(session, scan_id) or begin(session, scan_id, task_id)
+REVOKE_SECONDS = 3.0
+"""What units get to end after a cancel; what is left of their processes then is killed."""
 
 
 class Conductor:

@@ -13,16 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Pause, PrefectException
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Failed, Scheduled
-from sqlalchemy.orm import Session
-
-from footprint.policy import ScanPolicy
-from footprint.states import Status
-from footprint.store.endings import finish
-from footprint.store.resumption import put_back
-from footprint.store.tables import Scan, now
-from footprint.verdict import Verdict
-from footprint.windows import Closed
+from prefect.states import Scheduled
 
 SECONDS = 3.0
 
@@ -33,21 +24,6 @@ class Waiting:
 
     opens_at: datetime
     reason: str
-
-
-def hindrance(session: Session, scan_id: UUID) -> Waiting | State | None:
-    """Why a scan is not to be taken up now: its window is closed, or it was cancelled. None where it may be."""
-    scan = session.get(Scan, scan_id)
-    if scan is None or Status(scan.status) is Status.REVOKED:
-        return Cancelled(message="The scan was cancelled before it began.") if scan else None
-    stands = ScanPolicy.model_validate(scan.policy).standing_at(now())
-    if not isinstance(stands, Closed) or Status(scan.status).is_terminal:
-        return None
-    if stands.opens_at is None:
-        finish(session, scan_id, Verdict(Status.FAILURE, error=str(stands)), "Failed")
-        return Failed(message=str(stands))
-    put_back(session, scan_id, attempt=scan.attempt, reason=str(stands), at=stands.opens_at)
-    return Waiting(stands.opens_at, str(stands))
 
 
 def is_run_cancelled() -> bool:

@@ -9,7 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.conduct import Conductor, begin_scan
+from flows.beginning import begin_scan
+from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back
 from footprint.policy import DEFAULT_POLICY
 

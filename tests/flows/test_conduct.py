@@ -13,7 +13,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import conduct
+from flows import beginning, conduct
 from flows.conduct import Conductor
 from footprint.admission import admit
 from footprint.errors import InvalidPolicy, StoreUnavailable
@@ -70,7 +70,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
     migrate(settings.store_url)
     store = open_store(settings.store_url)
     made = Installation(settings, store)
-    monkeypatch.setattr(conduct, "installation", cache(lambda: made))
+    for room in (beginning, conduct):
+        monkeypatch.setattr(room, "installation", cache(lambda: made))
     monkeypatch.setattr(conduct, "get_run_logger", lambda: logging.getLogger("tests"))
     monkeypatch.setattr(conduct, "publish_report", lambda *of: None)
     yield made
@@ -100,14 +101,14 @@ def test_a_run_from_prefect_takes_a_policy_of_ones_own(here: Installation) -> No
         add_policy(session, mine)
         add_policy(session, ScanPolicy(name="outdated", modules={"abandoned": {}}))
     run = uuid4()
-    begun = conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="")
+    begun = beginning.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="")
     assert begun.policy == mine
     with here.store.write() as session:
         delete_policy(session, "mine")
-    assert conduct.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="").policy == mine
+    assert beginning.begin_scan(run, None, target="127.0.0.1", policy="mine", comment="").policy == mine
     for name, said in (("mine", "no policy of that name"), ("outdated", "is no module")):
         with pytest.raises(InvalidPolicy, match=said):
-            conduct.begin_scan(uuid4(), None, target="127.0.0.1", policy=name, comment="")
+            beginning.begin_scan(uuid4(), None, target="127.0.0.1", policy=name, comment="")
 
 
 def _play(scan: Begun) -> State:

@@ -10,8 +10,9 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.states import State
 
-from flows import conduct, pausing
-from flows.conduct import Conductor, begin_scan
+from flows import beginning, conduct
+from flows.beginning import begin_scan
+from flows.conduct import Conductor
 from flows.pausing import Waiting
 from footprint.admission import NewScan
 from footprint.policy import PRESETS
@@ -53,7 +54,7 @@ class Eventful(Task):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """The wall clock of the flow, which stands still until its only element is changed."""
     present = [MORNING]
-    for module in (conduct, pausing):
+    for module in (conduct, beginning):
         monkeypatch.setattr(module, "now", lambda: present[0])
     return present
 

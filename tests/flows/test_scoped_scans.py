@@ -14,8 +14,9 @@ import pytest
 from prefect.states import Completed
 from sqlalchemy import func, select
 
-from flows import conduct
-from flows.conduct import Conductor, begin_scan
+from flows import beginning, conduct
+from flows.beginning import begin_scan
+from flows.conduct import Conductor
 from flows.frontier import TOO_FAR
 from footprint.asset_scope import AssetScope
 from footprint.errors import NotAuthorized, TargetRefused
@@ -70,7 +71,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
     made = Installation(settings, store)
     with store.write() as session:
         add_asset(session, "Loopback", SAID)
-    monkeypatch.setattr(conduct, "installation", cache(lambda: made))
+    for room in (beginning, conduct):
+        monkeypatch.setattr(room, "installation", cache(lambda: made))
     monkeypatch.setattr(conduct, "get_run_logger", lambda: logging.getLogger("tests"))
     monkeypatch.setattr(conduct, "publish_report", lambda *of: None)
     monkeypatch.setattr(conduct, "run_scan", Task(made))
@@ -169,7 +171,8 @@ def test_a_run_of_prefects_own_needs_an_authorisation_where_the_installation_say
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = Installation(here.settings.model_copy(update={"require_authorization": True}), here.store)
-    monkeypatch.setattr(conduct, "installation", cache(lambda: strict))
+    for room in (beginning, conduct):
+        monkeypatch.setattr(room, "installation", cache(lambda: strict))
     with pytest.raises(NotAuthorized, match=r"active: .*\bnmap\b"):
         _begun()
     assert _scans(here) == 0

@@ -1,0 +1,71 @@
+"""How a flow takes its scan up: one that it was given, or one that was asked for in Prefect; or why it does not."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed
+from sqlalchemy.orm import Session
+
+from flows.pausing import Waiting
+from footprint.admission import admit
+from footprint.errors import InvalidTarget
+from footprint.policy import ScanPolicy
+from footprint.states import Status
+from footprint.store.assets import scope_for
+from footprint.store.endings import finish
+from footprint.store.resumption import put_back
+from footprint.store.scans import Begun, begin, insert_scan, scan_of_task
+from footprint.store.tables import Scan, now
+from footprint.verdict import Verdict
+from footprint.windows import Closed
+from tasks.authorization import require_authorization
+from tasks.installation import installation
+from tasks.policies import usable_policy
+
+
+def begin_scan(
+    task_id: UUID, scan_id: UUID | None, *, target: str, policy: str, comment: str
+) -> Begun | Waiting | State:
+    """Take up the scan of this run; one that was started from Prefect gets its row here.
+
+    Returns what to wait for where its time window is closed, or the run's last state where the scan was cancelled.
+    Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
+    to be taken up.
+    """
+    here = installation()
+    with here.store.write() as session:
+        if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
+            if not target:
+                raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
+            find = partial(usable_policy, session)
+            new = admit(
+                here.settings,
+                target=target,
+                policy=policy,
+                comment=comment,
+                origin="prefect",
+                task_id=task_id,
+                find=find,
+                scoped=partial(scope_for, session),
+            )
+            require_authorization(session, here.settings, new)
+            scan_id = insert_scan(session, new)[0].id
+        return _hindrance(session, scan_id) or begin(session, scan_id, task_id)
+
+
+def _hindrance(session: Session, scan_id: UUID) -> Waiting | State | None:
+    """Why a scan is not to be taken up now: its window is closed, or it was cancelled. None where it may be."""
+    scan = session.get(Scan, scan_id)
+    if scan is None or Status(scan.status) is Status.REVOKED:
+        return Cancelled(message="The scan was cancelled before it began.") if scan else None
+    stands = ScanPolicy.model_validate(scan.policy).standing_at(now())
+    if not isinstance(stands, Closed) or Status(scan.status).is_terminal:
+        return None
+    if stands.opens_at is None:
+        finish(session, scan_id, Verdict(Status.FAILURE, error=str(stands)), "Failed")
+        return Failed(message=str(stands))
+    put_back(session, scan_id, attempt=scan.attempt, reason=str(stands), at=stands.opens_at)
+    return Waiting(stands.opens_at, str(stands))
