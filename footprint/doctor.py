@@ -84,12 +84,13 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True, slots=True)
 class LiveScan:
-    """A scan that has not ended. `lease_until` is None until it has begun."""
+    """A scan that has not ended. `lease_until` is None until it has begun; `waiting` says what for it waits."""
 
     id: UUID
     status: Status
     created_at: datetime
     lease_until: datetime | None
+    waiting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def judge_scans(scans: Iterable[LiveScan], now: datetime, *, may_begin: bool) ->
 def _is_stuck(scan: LiveScan, now: datetime, *, may_begin: bool) -> bool:
     if scan.status is Status.STARTED:
         return scan.lease_until is None or now - scan.lease_until > LEASE_GRACE
-    return may_begin and now - scan.created_at > LONG_PENDING
+    return may_begin and not scan.waiting and now - scan.created_at > LONG_PENDING
 
 
 def judge_leftovers(names: Sequence[str]) -> Line:

@@ -155,6 +155,18 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
         yield Cause("late", f"its run is late: it was to begin {_span(run.due, facts.now)} ago", remedy, run.due)
 
 
+def _put_back(facts: Facts) -> Iterator[Cause]:
+    scan = facts.scan
+    if scan.put_back:
+        later = f"; it goes on from {scan.resume_at:%Y-%m-%d %H:%M} UTC on" if scan.resume_at else ""
+        yield Cause("put_back", f"{scan.put_back}{later}", "nothing is to be done", scan.resume_at)
+
+
+def _held(facts: Facts) -> Iterator[Cause]:
+    for said in facts.scan.held:
+        yield Cause("waits_for_others", said, "wait, or raise the policy's budget")
+
+
 def _being_started(facts: Facts) -> Iterator[Cause]:
     run = facts.run
     if run is None or run.state_type not in ("PENDING", "RUNNING") or facts.scan.status is Status.STARTED:
@@ -237,10 +249,11 @@ def _warnings(facts: Facts) -> Iterator[Cause]:
 
 
 WAITING: tuple[Finder, ...] = (
-    _prefect_away, _run_gone, _being_stopped, _paused, _no_worker, _limit_reached, _scheduled, _being_started,
+    _put_back, _prefect_away, _run_gone, _being_stopped, _paused, _no_worker, _limit_reached, _scheduled,
+    _being_started,
 )  # fmt: skip
 """Why a scan that has not begun, or waits for another try, waits."""
-RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _prefect_away)
+RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _held, _prefect_away)
 """What a scan that runs is at."""
 ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings)
 """With what verdict a scan ended, and why."""

@@ -70,6 +70,11 @@ class ScanSeen:
     unit_timeout: int = 0
     units: tuple[UnitSeen, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    put_back: str | None = None
+    """Why it was put back to go on later, from `resume_at` on."""
+    resume_at: datetime | None = None
+    held: tuple[str, ...] = ()
+    """What its modules wait for, each with who has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,13 @@ def look_into(store: Store) -> StoreSeen:
     with store.read() as session:
         told = session.scalar(select(func.current_timestamp()))
         drift = (_aware(told) - datetime.now(UTC)).total_seconds()
-        live = select(Scan.id, Scan.status, Scan.created_at, Scan.lease_until).where(
+        live = select(Scan.id, Scan.status, Scan.created_at, Scan.lease_until, Scan.waiting).where(
             Scan.status.in_(LIVE), Scan.task_id.is_not(None)
         )
         scans = session.execute(live.order_by(Scan.created_at).limit(MOST_SCANS))
         return StoreSeen(
             drift,
-            tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until) for row in scans),
+            tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
         )
 

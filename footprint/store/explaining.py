@@ -39,6 +39,11 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         unit_timeout=int(scan.policy.get("unit_timeout", 0)),
         units=() if status.is_terminal else _running(session, scan.id),
         troubles=_troubles(session, scan.id) if status.is_terminal else (),
+        put_back=scan.waiting,
+        resume_at=scan.resume_at,
+        held=tuple(
+            f"{line['name']} waits for {line['waiting_for']}" for line in scan.modules if line.get("waiting_for")
+        ),
     )
 
 

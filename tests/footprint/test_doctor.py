@@ -114,6 +114,7 @@ def live(status: Status, minutes: float, lease: float | None = None) -> LiveScan
         (live(Status.PENDING, 9), True, False),
         (live(Status.PENDING, 11), True, True),
         (live(Status.PENDING, 11), False, False),
+        (replace(live(Status.RETRY, 11), waiting="its time window is closed"), True, False),
     ],
 )
 def test_a_scan_is_stuck_without_a_lease_or_when_it_waits_for_nothing(

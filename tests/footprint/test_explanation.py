@@ -210,3 +210,15 @@ def test_a_failure_says_its_error_and_a_cancelled_scan_when_it_was() -> None:
 def test_many_reasons_of_failure_are_counted() -> None:
     troubles = tuple(Trouble(f"m{number}", "failed", 1, "broken", "") for number in range(7))
     assert "2 more reasons" in cause("modules_failed", scan=scan(Status.SUCCESS, troubles=troubles)).detail
+
+
+def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> None:
+    waiting = scan(Status.RETRY, put_back="its time window is closed", resume_at=NOW + timedelta(hours=8))
+    said = cause("put_back", scan=waiting)
+    assert said.detail == "its time window is closed; it goes on from 2026-03-01 20:00 UTC on"
+    assert found(scan=waiting).causes[0] == said
+
+
+def test_a_scan_whose_units_wait_for_another_says_who_has_what() -> None:
+    waiting = scan(Status.STARTED, held=("nmap waits for 10.87.0.0/24, held by nmap of scan 7",))
+    assert cause("waits_for_others", scan=waiting, run=run("RUNNING", "Running")).detail == waiting.held[0]

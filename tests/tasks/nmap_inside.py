@@ -18,9 +18,10 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from flows.frontier import Bounds, Frontier, seeds
+from flows.frontier import Bounds, Frontier
 from footprint.admission import admit, scope_of
 from footprint.asset_scope import AssetScope
+from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.store import Store, migrate, open_store
 from footprint.store.assets import add_asset, scope_for, set_scope
