@@ -15,6 +15,7 @@ from footprint.errors import InvalidTarget
 from footprint.policy import ScanPolicy
 from footprint.states import Status
 from footprint.store.assets import scope_for
+from footprint.store.cancelling import REVOKED
 from footprint.store.endings import finish
 from footprint.store.resumption import put_back
 from footprint.store.scans import Begun, begin, insert_scan, scan_of_task
@@ -53,14 +54,19 @@ def begin_scan(
             )
             require_authorization(session, here.settings, new)
             scan_id = insert_scan(session, new)[0].id
-        return _hindrance(session, scan_id) or begin(session, scan_id, task_id)
+        return _hindrance(session, scan_id, task_id) or begin(session, scan_id, task_id)
 
 
-def _hindrance(session: Session, scan_id: UUID) -> Waiting | State | None:
+def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | State | None:
     """Why a scan is not to be taken up now: its window is closed, or it was cancelled. None where it may be."""
     scan = session.get(Scan, scan_id)
     if scan is None or Status(scan.status) is Status.REVOKED:
         return Cancelled(message="The scan was cancelled before it began.") if scan else None
+    if scan.task_id not in (None, task_id):
+        return None  # it is not this run's, and `begin` refuses it
+    if scan.cancelled_at is not None and not Status(scan.status).is_terminal:
+        finish(session, scan_id, Verdict(Status.REVOKED), REVOKED)
+        return Cancelled(message="The scan was cancelled before it went on.")
     stands = ScanPolicy.model_validate(scan.policy).standing_at(now())
     if not isinstance(stands, Closed) or Status(scan.status).is_terminal:
         return None

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from flows.frontier import Bounds, Frontier
@@ -35,7 +36,7 @@ from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
 from footprint.store.resumption import CRASH_PAUSE, put_back
 from footprint.store.scans import Begun, keep_alive
-from footprint.store.tables import now
+from footprint.store.tables import Scan, now
 from footprint.store.units import Unit, digest_of, finished_units, lose_unit, plan_unit, reports_of
 from footprint.verdict import Verdict, conclude
 from footprint.windows import Closed, Open
@@ -93,9 +94,20 @@ class Conductor:
         tempfile.tempdir = None
         for future in list(self._running):
             future.wait(timeout=10)
+        if error is not None and self.is_overtaken():
+            return  # the row, the directory and what runs are another attempt's
         shutil.rmtree(self._directory, ignore_errors=True)
         if error is not None:
             self._settle_broken(error)
+
+    def is_overtaken(self) -> bool:
+        """True where another attempt carries the scan out by now. A store that is away says nothing."""
+        try:
+            with self._here.store.read() as session:
+                attempt = session.scalar(select(Scan.attempt).where(Scan.id == self._scan.id))
+        except StoreUnavailable:
+            return False
+        return attempt is not None and attempt > self._scan.attempt
 
     def _settle_broken(self, error: BaseException) -> None:
         """Write down that the scan ended with its flow, so that no row says STARTED when its run is dead."""

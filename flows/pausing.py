@@ -36,6 +36,12 @@ def is_run_cancelled() -> bool:
     return run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled())
 
 
+def step_aside() -> NoReturn:
+    """End this process and leave the run as it is: another attempt carries it out, and it is not ours to end."""
+    get_run_logger().warning("another worker has taken the scan over")
+    raise Pause
+
+
 def give_back(waiting: Waiting) -> NoReturn:
     """End this process and leave the run scheduled; the same run is then started again.
 

@@ -11,7 +11,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.beginning import begin_scan
 from flows.conduct import Conductor
-from flows.pausing import Waiting, give_back
+from flows.pausing import Waiting, give_back, step_aside
+from footprint.errors import ScanStopped
 from footprint.policy import DEFAULT_POLICY
 
 UNITS_AT_ONCE = 64
@@ -43,9 +44,15 @@ def dispatch_scan(
     if isinstance(scan, State):
         return scan
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
-    with Conductor(scan) as conductor:
-        conductor.play()
-        ended = conductor.conclude()
+    conductor = Conductor(scan)
+    try:
+        with conductor:
+            conductor.play()
+            ended = conductor.conclude()
+    except ScanStopped:
+        if conductor.is_overtaken():
+            step_aside()
+        raise
     if isinstance(ended, Waiting):
         give_back(ended)
     return ended

@@ -207,7 +207,8 @@ def _left(load: Load, allowance: Allowance, claims: Sequence[Claim]) -> Share | 
     packets = min(wanted.packets, allowance.packets - sum(claim.share.packets for claim in claims))
     connections = min(wanted.connections, allowance.connections - sum(claim.share.connections for claim in claims))
     part = LEAST_PART_OF_SWEEP if load.is_sweep else LEAST_PART
-    is_enough = packets >= max(load.least, part * wanted.packets)
+    # What wants less than the least that it can be held to, gets what it wants.
+    is_enough = packets >= max(min(load.least, load.packets), part * wanted.packets)
     if not is_enough or connections < max(load.fewest, LEAST_PART * wanted.connections):
         return None
     return Share(packets, connections)

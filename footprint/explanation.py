@@ -157,14 +157,16 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
 
 def _put_back(facts: Facts) -> Iterator[Cause]:
     scan = facts.scan
-    if scan.put_back:
-        later = f"; it goes on from {scan.resume_at:%Y-%m-%d %H:%M} UTC on" if scan.resume_at else ""
-        yield Cause("put_back", f"{scan.put_back}{later}", "nothing is to be done", scan.resume_at)
+    at = scan.resume_at or (facts.run.due if facts.run else None)
+    if scan.put_back and at and at > facts.now:
+        yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
 
 
 def _held(facts: Facts) -> Iterator[Cause]:
     for said in facts.scan.held:
-        yield Cause("waits_for_others", said, "wait, or raise the policy's budget")
+        yield Cause(
+            "waits_for_others", said, "wait; PULSAR_TOOL_LIMITS and the policy's budget say how much goes at once"
+        )
 
 
 def _being_started(facts: Facts) -> Iterator[Cause]:

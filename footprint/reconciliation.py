@@ -108,6 +108,8 @@ def reconcile(scan: Live, run: RunState | None, silent: float, at: datetime) -> 
         return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # no flow is there to hear of it
     if run.status.is_terminal and (scan.is_cancelled or run.status is Status.REVOKED):
         return Ended(Verdict(Status.REVOKED), "Cancelled", at=run.ended_at)
+    if scan.is_cancelled and scan.resume_at is not None and scan.lease_until is None:
+        return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # it was put back as it was cancelled
     if scan.resume_at is not None:
         return Reschedule() if _is_due(scan.resume_at, run, at) else _seen(scan, run)
     if run.status.is_terminal:
@@ -120,7 +122,7 @@ def reconcile(scan: Live, run: RunState | None, silent: float, at: datetime) -> 
 def _seen(scan: Live, run: RunState) -> Seen | None:
     is_cancelled = run.type == "CANCELLING" and not scan.is_cancelled
     # What is to be resumed is begun by its flow, whatever its run says until then.
-    status = Status.RETRY if scan.status is Status.RETRY else run.status
+    status = scan.status if scan.status is Status.RETRY or scan.resume_at is not None else run.status
     if (status, run.name) == (scan.status, scan.state) and not is_cancelled:
         return None
     return Seen(status, run.name, is_cancelled)

@@ -72,6 +72,8 @@ def take_over(session: Session, old: Scan, new: Scan, module: str | None = None)
     What failed, or was stopped, is not finished; `module` says that only its own units are to be done again. Raises
     `Conflict` where nothing is left to do, or the scan is being resumed already.
     """
+    # Two requests at once would not see each other's scan.
+    session.execute(select(Scan.id).where(Scan.id == old.id).with_for_update())
     other = select(Scan.id).where(Scan.resumed_from == old.id, Scan.status.in_(LIVE), Scan.id != new.id)
     if (running := session.scalars(other).first()) is not None:
         raise Conflict("the scan is being resumed already", hint=f"that is scan {running}")

@@ -202,6 +202,8 @@ def observe(session: Session, scan_id: UUID, status: Status, state: str) -> bool
     if status is Status.RETRY:
         return _changed(session, seen.where(Scan.status == status), state=state)
     before = (Status.PENDING,) if status is Status.PENDING else (Status.PENDING, Status.STARTED)
+    if status is Status.STARTED:
+        seen = seen.where(Scan.resume_at.is_(None))
     return _changed(session, seen.where(Scan.status.in_(before)), status=status, state=state)
 
 

@@ -180,6 +180,7 @@ def test_a_second_attempt_carries_on_and_the_first_can_no_longer_end_it(
     here: Installation, task: Task, scan: Begun
 ) -> None:
     first = Conductor(scan)
+    assert not first.is_overtaken()
     with here.store.write() as session:
         plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
     task.submit(scan, "nmap", 1)
@@ -187,8 +188,11 @@ def test_a_second_attempt_carries_on_and_the_first_can_no_longer_end_it(
         task_id = scan_by_id(session, scan.id).task_id
         assert task_id is not None
         second = begin(session, scan.id, task_id)
+    kept = here.settings.work_dir / str(scan.id)
     with pytest.raises(RuntimeError, match="late"), first:
         raise RuntimeError("late")
+    assert first.is_overtaken()
+    assert kept.is_dir(), "what the second attempt works in is not the first one's to remove"
     with here.store.read() as session:
         assert scan_by_id(session, scan.id).status == "STARTED"
     assert _play(second).is_completed()

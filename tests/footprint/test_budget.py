@@ -160,3 +160,11 @@ def test_limits_of_tools_are_read_from_one_line(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("PULSAR_TOOL_LIMITS", bad)
         with pytest.raises(ValidationError):
             Settings()
+
+
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 5.0, 9.0, 10.0, 300.0])
+@pytest.mark.parametrize("least", [0.0, 1.0, 10.0])
+@pytest.mark.parametrize("is_sweep", [False, True])
+def test_what_is_not_too_heavy_never_waits_for_nobody(wanted: float, least: float, is_sweep: bool) -> None:
+    asked = _asked(Load(wanted, least, is_sweep=is_sweep), NET)
+    assert isinstance(decide(asked, []), Share)

@@ -217,6 +217,7 @@ def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> Non
     said = cause("put_back", scan=waiting)
     assert said.detail == "its time window is closed; it goes on from 2026-03-01 20:00 UTC on"
     assert found(scan=waiting).causes[0] == said
+    assert "put_back" not in codes(scan=replace(waiting, resume_at=ago(1)))
 
 
 def test_a_scan_whose_units_wait_for_another_says_who_has_what() -> None:

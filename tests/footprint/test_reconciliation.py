@@ -155,3 +155,15 @@ def test_a_scan_that_has_not_begun_is_not_silent(clock: list[float]) -> None:
         clock[0] += 2
         assert silence.look([scan]) == {scan.id: 0}
     assert silence.look([]) == {}
+
+
+def test_a_scan_that_was_put_back_as_it_was_cancelled_is_revoked() -> None:
+    waiting = replace(_live(Status.RETRY, "Scheduled"), resume_at=NOW + timedelta(days=1))
+    assert reconcile(waiting, _run("SCHEDULED"), 0, NOW) is None
+    step = reconcile(replace(waiting, is_cancelled=True), _run("SCHEDULED"), 0, NOW)
+    assert step == Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)
+
+
+def test_what_waits_for_its_window_is_not_said_to_run() -> None:
+    waiting = replace(_live(Status.PENDING, "Scheduled"), resume_at=NOW + timedelta(days=1))
+    assert reconcile(waiting, _run("RUNNING"), 0, NOW) == Seen(Status.PENDING, "Running")

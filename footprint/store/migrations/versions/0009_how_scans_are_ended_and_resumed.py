@@ -25,8 +25,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("scans") as scans:
-        for column in ("waiting", "resume_at", "losses", "resumed_from"):
-            scans.drop_column(column)
-        for column in ("processes_gone_at", "processes_ended", "cancelled_at"):
-            scans.drop_column(column)
+    # Not in a batch: on SQLite that makes the table anew, and what hangs on its rows would go with them.
+    for column in ("waiting", "resume_at", "losses", "resumed_from"):
+        op.drop_column("scans", column)
+    for column in ("processes_gone_at", "processes_ended", "cancelled_at"):
+        op.drop_column("scans", column)
