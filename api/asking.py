@@ -25,7 +25,7 @@ from footprint.store.policies import policy_by_name
 from footprint.store.scans import attach, insert_scan, scan_of_key, withdraw
 from footprint.store.tables import Scan, now
 from footprint.target import parse_target
-from footprint.windows import Closed
+from footprint.windows import EARLINESS, Closed
 from tasks.authorization import require_authorization
 from tasks.plan import Preview
 from tasks.policies import policy_of, refuse_borrowed_name, usable_policy
@@ -63,7 +63,7 @@ class Desk:
         if known:
             return known
         try:
-            task_id = await self._prefect.start(scan_id, name, opens_at)
+            task_id = await self._prefect.start(scan_id, name, opens_at + EARLINESS if opens_at else None)
         except PrefectUnavailable:
             # Its answer may have been lost and not the run: then a worker may have taken the scan up already.
             if begun := await self.write(lambda session: _withdrawn(session, scan_id)):

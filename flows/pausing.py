@@ -15,6 +15,8 @@ from prefect.exceptions import Pause, PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Scheduled
 
+from footprint.windows import EARLINESS
+
 SECONDS = 3.0
 
 
@@ -50,7 +52,7 @@ def give_back(waiting: Waiting) -> NoReturn:
     The store says the same already: where Prefect is away, the API reschedules the run when its time has come.
     """
     get_run_logger().info("the scan waits: %s", waiting.reason)
-    state: State = Scheduled(scheduled_time=waiting.opens_at, message=waiting.reason)
+    state: State = Scheduled(scheduled_time=waiting.opens_at + EARLINESS, message=waiting.reason)
     try:
         with get_client(sync_client=True, httpx_settings={"timeout": SECONDS}) as client:
             client.set_flow_run_state(UUID(flow_run.id), state, force=True)

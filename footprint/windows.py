@@ -24,6 +24,8 @@ ANCHOR = datetime(2024, 1, 1)  # noqa: DTZ001 -- a calendar day, in whatever zon
 LONGEST = timedelta(days=7)
 HORIZON = timedelta(days=366)
 """How far ahead an opening is looked for."""
+EARLINESS = timedelta(seconds=1)
+"""By how much Prefect may start a run before its time: it waits in whole seconds."""
 
 Span = tuple[datetime, datetime]
 
