@@ -61,7 +61,7 @@ def test_discovery_of_a_network(estate: Namespaces, tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_a_network(estate: Namespaces, tmp_path: Path) -> None:
-    answer, counted = _truth(estate, tmp_path, "10.87.0.0/25", "zmap", ports="22,80,443", options={"cooldown": 1})
+    answer, counted = _truth(estate, tmp_path, "10.87.0.0/25", "zmap", ports="22,80,443", options={"cooldown": 3})
     assert answer["least"] == answer["most"] == 127 * 3 * 2
     _agrees(answer, counted)
 
