@@ -61,10 +61,16 @@ is_ours() {
 : >names
 exec 9>../amass-engine.lock
 flock 9 || exit 3
-if [ -n "$(listeners)" ]; then
-    echo 'port 4000 is taken: another Amass engine may be running on this machine' >&2
-    exit 3
-fi
+# The lock of the enumeration before is free a moment before its engine is gone.
+looks=25
+while [ -n "$(listeners)" ]; do
+    looks=$((looks - 1))
+    if [ "$looks" -eq 0 ]; then
+        echo 'port 4000 is taken: another Amass engine may be running on this machine' >&2
+        exit 3
+    fi
+    sleep 0.2
+done
 amass engine -nocolor -log-dir . >engine 2>&1 9>&- &
 engine=$!
 until is_ours 2>/dev/null; do

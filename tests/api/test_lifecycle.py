@@ -26,6 +26,7 @@ from footprint.store.scans import attach, begin, insert_scan
 from footprint.store.tables import Scan
 from footprint.store.units import Settlement, Unit, plan_unit, settle_unit
 from footprint.verdict import UnitStatus, Verdict
+from footprint.windows import EARLINESS
 
 Made = tuple[UUID, UUID]
 
@@ -143,9 +144,9 @@ async def test_a_scan_outside_of_its_window_is_started_at_its_opening(opened: St
         old = session.get_one(Scan, scan_id)
         old.policy = {**old.policy, "blackouts": [str(today + timedelta(days=number)) for number in range(-1, 3)]}
     new = await _lifecycle(opened, settings, prefect).rerun(scan_id)
-    opening = prefect.started[0][2]
-    assert opening == datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=3)
-    assert new.waiting == f"window opens at {opening:%Y-%m-%d} 00:00:00 UTC"
+    midnight = datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=3)
+    assert prefect.started[0][2] == midnight + EARLINESS
+    assert new.waiting == f"window opens at {midnight:%Y-%m-%d} 00:00:00 UTC"
 
 
 async def test_a_scan_without_a_window_is_started_now(opened: Store, settings: Settings) -> None:
