@@ -18,7 +18,7 @@ from footprint.records import DomainName, Finding, Host, Network, Service
 from footprint.target import canonical_address, parse_target
 
 if TYPE_CHECKING:
-    from tasks.extension import Trial
+    from tasks.extension_trial import Trial
 
 extension_app = typer.Typer(help="Scanner extensions of your own, run in a sandbox.", no_args_is_help=True)
 PRINTED_LINES = 200
@@ -68,8 +68,8 @@ def run_extension(
 ) -> None:
     """Run an extension once, as a scan would: its output, its findings, the time and the memory that it took."""
     from footprint.store.surroundings import Surroundings
-    from tasks.extension import try_extension
     from tasks.extension_answers import told_of
+    from tasks.extension_trial import try_extension
     from tasks.runner import Limits
     from tasks.sandbox import check_sandbox
 

@@ -22,7 +22,7 @@ from footprint.store import migrate, open_store
 from footprint.store.units import Settlement, Unit
 from footprint.verdict import UnitStatus
 from tasks import extension, inspection, sandbox
-from tasks.extension import GIVEN_UP, TOOL, check, takes
+from tasks.extension import GIVEN_UP, TOOL, check
 from tasks.tool import Pace
 from tasks.unit import Circumstances, carry_out
 from tests.processes import marked, wait_until_gone
@@ -190,7 +190,7 @@ def test_a_broken_extension_is_said_and_the_others_are_run(under: Circumstances)
     settled = _run(under)
     assert _rules(settled) == {"extension/good"}
     assert "broken: extension.toml is not there" in _notes(settled)["127.0.0.1"]
-    assert len(takes(under.settings)) == 1
+    assert len(TOOL.here(under.settings).accepts) == 1
     check(under.settings, None)
 
 
@@ -198,7 +198,7 @@ def test_where_none_can_be_run_the_module_says_why(under: Circumstances) -> None
     (under.settings.home / "extensions" / "broken").mkdir(parents=True)
     with pytest.raises(PlatformError, match=r"broken: extension\.toml is not there"):
         check(under.settings, None)
-    assert takes(under.settings) == ()
+    assert TOOL.here(under.settings).accepts == ()
 
 
 def test_without_an_extension_it_takes_nothing_and_needs_nothing(
