@@ -42,7 +42,9 @@ def reach_by_hand(record: DomainName | Host | Service, settings: Settings) -> tu
             hint="POST it to /api/assets/{id}/authorizations/",
         )
     around = _looked_up(record, settings, scope) if isinstance(record, DomainName) else Surroundings()
-    reach = Bounds(scope, _own_ports(settings), knows_own_ports=True, rate=RATE).reach_of(record, around)
+    needed = allowed if settings.require_authorization else None
+    bounds = Bounds(scope, _own_ports(settings), knows_own_ports=True, rate=RATE, permitted=needed)
+    reach = bounds.reach_of(record, around)
     if reach is None:
         raise TargetRefused(
             "there is nothing of it that the extension may reach",

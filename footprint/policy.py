@@ -108,7 +108,7 @@ _JUDGING: dict[str, dict[str, Any]] = {
 """They ask each service a little, and say what is wrong with it."""
 _PORTS: dict[str, dict[str, Any]] = {"nmap_discovery": {}, "nmap": {}}
 _AFTERWARDS: dict[str, dict[str, Any]] = {"cve_match": {}, "extension": {}}
-"""They send nothing: they judge what the others found."""
+"""They judge what the others found. Of extensions, those that are scoped ask their records once more."""
 
 PRESETS: dict[str, ScanPolicy] = {
     policy.name: policy

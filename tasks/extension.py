@@ -47,7 +47,7 @@ NAMED = 5
 RATE = 100
 """Packets a second that one may send which reaches its record, where the policy is not gentler."""
 CONNECTIONS = 4
-"""What such a one is taken to have open at once: no more than its packets is held."""
+"""What such a one is taken to have open at once. Its packets are held to its share, its connections are not."""
 
 
 class ExtensionOptions(BaseModel):
@@ -235,7 +235,7 @@ def probe(
     coverage otherwise; and `FenceMissing` where none was run for the lack of a fence.
     """
     chosen, notes = _chosen(options, asking.settings, scoped)
-    shift = _Shift(options, asking, bounds_of(asking.settings, asking.scope, options.max_rate, asking.allowance))
+    shift = _Shift(options, asking, bounds_of(asking, options.max_rate))
     for number, record in enumerate(batch, start=1):
         yield from shift.about(record, chosen, notes)
         notes = []

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from footprint.area import Area
 from footprint.budget import Allowance, destinations
 from footprint.errors import FenceMissing
 from footprint.records import DomainName, Host, Record, Service
 from footprint.scope import Scope
-from footprint.settings import Settings
 from footprint.store.surroundings import Surroundings
 from tasks.fence import Fence, check_fence, fence_around
+from tasks.tool import Asking
 
 REMEDY = 'run the worker as root, with bubblewrap and nftables (Linux 5.16), or give it network = "none"'
 
@@ -52,6 +53,8 @@ class Bounds:
     knows_own_ports: bool
     rate: int
     allowance: Allowance | None = None
+    permitted: Area | None = None
+    """What may be looked at actively; None where no authorisation is needed."""
 
     def reach_of(self, record: Record, around: Surroundings) -> Reach | None:
         """What a run for this record may send to; None where no address of it is known that may be touched.
@@ -71,7 +74,10 @@ class Bounds:
         if isinstance(record, Service):  # it was found at a host that was judged by its name
             return (Host(record.address),) if self.scope.decide(record).touch else ()
         hosts = (record,) if isinstance(record, Host) else around.hosts
-        return tuple(host for host in hosts if self.scope.decide(host).touch)
+        return tuple(host for host in hosts if self.scope.decide(host).touch and self._is_permitted(host))
+
+    def _is_permitted(self, host: Host) -> bool:
+        return self.permitted is None or self.permitted.covers(host)
 
     def _ports_of(self, record: Record, around: Surroundings, addresses: set[str]) -> tuple[int, ...]:
         if not self.knows_own_ports:
@@ -92,10 +98,11 @@ class Bounds:
         return max(1, int(min(self.rate, most)))
 
 
-def bounds_of(settings: Settings, scope: Scope, rate: int, allowance: Allowance | None) -> Bounds:
+def bounds_of(asking: Asking, rate: int) -> Bounds:
     """The bounds of a unit that a worker carries out."""
+    settings = asking.settings
     own = (*settings.own_ports, settings.api_port, settings.prefect_port)
-    return Bounds(scope, own, bool(settings.own_ports), rate, allowance)
+    return Bounds(asking.scope, own, bool(settings.own_ports), rate, asking.allowance, asking.permitted)
 
 
 def is_own(address: str) -> bool:

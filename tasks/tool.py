@@ -23,6 +23,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from footprint.area import Area
 from footprint.budget import Allowance, Load, Share
 from footprint.records import Coverage, Record
 from footprint.scope import Scope
@@ -238,6 +239,8 @@ class Asking:
     """Takes the percentage done, 0-100."""
     allowance: Allowance | None = None
     """What the policy lets one destination be sent; None where nobody has said."""
+    permitted: Area | None = None
+    """What may be looked at actively; None where no authorisation is needed."""
 
     def is_stopped(self) -> bool:
         """True once the scan was stopped."""

@@ -194,6 +194,7 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
         allowance=allowance_of(under.policy, under.settings),
+        permitted=under.permitted,
     )
     account.take(tool.probe(batch, _options(tool, batch, under), asking))
     if under.stopped.is_set():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from footprint.area import Area
 from footprint.budget import Allowance
 from footprint.errors import FenceMissing
 from footprint.extensions import Extension, add
@@ -60,6 +61,15 @@ def test_a_name_is_reached_where_its_addresses_are_in_the_scope() -> None:
     around = Surroundings((name,), tuple(host.address for host in hosts), (), hosts)
     assert _reach(_bounds("a.test", exclude=("10.88.0.2",)), DomainName(name), around).addresses == (ADDRESS, OUTSIDE)
     assert _bounds("a.test").reach_of(DomainName("bare.a.test"), Surroundings(("bare.a.test",))) is None
+
+
+def test_of_a_name_only_what_is_authorised_is_reached() -> None:
+    name = "www.a.test"
+    hosts = (Host(ADDRESS, name), Host(OTHER, name, via="web.a.test"))
+    bounds = _bounds("a.test", permitted=Area.of([DomainName(name)]))
+    assert _reach(bounds, DomainName(name), Surroundings(hosts=hosts)).addresses == (ADDRESS,)
+    everything = replace(bounds, permitted=None)
+    assert _reach(everything, DomainName(name), Surroundings(hosts=hosts)).addresses == (ADDRESS, OTHER)
 
 
 def test_a_name_has_no_share_and_keeps_to_what_the_policy_allows() -> None:
