@@ -43,7 +43,8 @@ def reach_by_hand(record: DomainName | Host | Service, settings: Settings) -> tu
         )
     around = _looked_up(record, settings, scope) if isinstance(record, DomainName) else Surroundings()
     needed = allowed if settings.require_authorization else None
-    bounds = Bounds(scope, _own_ports(settings), knows_own_ports=True, rate=RATE, permitted=needed)
+    rate = min(RATE, settings.destination_rate or RATE)
+    bounds = Bounds(scope, _own_ports(settings), knows_own_ports=True, rate=rate, permitted=needed)
     reach = bounds.reach_of(record, around)
     if reach is None:
         raise TargetRefused(

@@ -44,6 +44,7 @@ from tasks.tool import Asking, Batch, Found, Intake, Pace, Risk, Tool
 GIVEN_UP = 2
 """Records in a row on which an extension reached its time limit, after which the unit's others are spared it."""
 NAMED = 5
+"""Extensions that are named where some are not run."""
 RATE = 100
 """Packets a second that one may send which reaches its record, where the policy is not gentler."""
 CONNECTIONS = 4

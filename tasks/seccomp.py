@@ -3,8 +3,8 @@
 A list of what is denied, since scripts come in any language. Denied is what reaches into other processes, mounts,
 namespaces, keys or the kernel itself; what holds memory that no process is seen to have (memfd, System V memory); and
 every socket but AF_UNIX, as there is no network. Where there is one, held by a fence around the user id (fence.py),
-there is TCP and UDP as a client, and nothing else: no AF_UNIX, whose abstract addresses are the machine's, and no
-protocol whose packets the kernel sends by sockets of its own, which are nobody's to a fence (MPTCP, multicast groups).
+there is TCP and UDP as a client, and nothing else: no AF_UNIX, whose abstract addresses are the machine's, and nothing
+that has the kernel send by sockets of its own, which are nobody's to a fence (MPTCP's other paths, multicast groups).
 The answer is EPERM; clone3, whose flags a filter cannot see, does not exist (ENOSYS), and every C library then uses
 clone. A call of a foreign architecture ends the process.
 

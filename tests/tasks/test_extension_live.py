@@ -260,6 +260,20 @@ def test_it_is_no_faster_than_its_share(estate: Namespaces, tmp_path: Path) -> N
     assert 10 <= estate.packets()[TARGET] <= 20 * (time.monotonic() - began) + 5
 
 
+def test_one_that_hangs_and_forks_ends_whole_before_its_fence_falls(estate: Namespaces, tmp_path: Path) -> None:
+    mark = uuid4()
+    hangs = f"""
+export PULSAR_SCAN={mark}
+trap '' TERM
+while :; do sleep 60 & done 2>/dev/null
+while :; do sleep 60; done
+"""
+    _install(tmp_path, "hangs", hangs, "bash", timeout=2)
+    said = _unit(estate, tmp_path, Host(TARGET))
+    assert (said["status"], said["code"]) == ("failed", "tool_timed_out"), said
+    assert wait_until_gone(mark, 0) == set()
+
+
 def test_of_a_name_it_reaches_the_addresses_that_are_in_the_scope(estate: Namespaces, tmp_path: Path) -> None:
     tries = (
         "import os, socket\nprint('given', os.environ['DOM_ADDRS'])\n"
