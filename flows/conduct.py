@@ -34,6 +34,7 @@ from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
+from footprint.store.outbox import decide
 from footprint.store.resumption import CRASH_PAUSE, put_back
 from footprint.store.scans import Begun, keep_alive
 from footprint.store.tables import Scan, now
@@ -285,12 +286,16 @@ class Conductor:
         try:
             with store.read() as session:
                 drift = drift_at_end(session, self._scan.id)
-            if drift is not None:
-                store.keep(partial(write_down, drift=drift))
+            store.keep(partial(self._write_changes, drift=drift))
             return drift
         except Exception:
             get_run_logger().exception("what changed since the last scan could not be written down")
             return None
+
+    def _write_changes(self, session: Session, drift: Drift | None) -> None:
+        if drift is not None:
+            write_down(session, drift)
+        decide(session, self._scan.id, drift)
 
     def _tell(self, verdict: Verdict) -> None:
         log = get_run_logger()
