@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from flows.events import tell_changed, tell_finished, tell_started
 from flows.frontier import Bounds, Frontier
 from flows.gate import Gate
 from flows.pausing import Waiting, is_run_cancelled
@@ -140,6 +141,7 @@ class Conductor:
             self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
         self._opening = self._scan.policy.standing_at(now())
+        tell_started(self._scan)
         self._publish()
         while self._spawn() or self._running:
             self._absorb()
@@ -239,7 +241,9 @@ class Conductor:
 
     def _revoke(self) -> State:
         end_processes_of(self._scan.id)
-        self._here.store.keep(partial(self._finish, verdict=Verdict(Status.REVOKED), state=REVOKED))
+        verdict = Verdict(Status.REVOKED)
+        self._here.store.keep(partial(self._finish, verdict=verdict, state=REVOKED))
+        tell_finished(self._scan, verdict)
         return Cancelled(message=f"The scan was cancelled; {self._processes} processes were ended.")
 
     def _wait(self, waiting: Waiting) -> Waiting:
@@ -262,6 +266,7 @@ class Conductor:
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
         drift = self._note_changes() if verdict.status is Status.SUCCESS else None
+        tell_changed(self._scan, drift)
         self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict, drift))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
@@ -298,6 +303,7 @@ class Conductor:
         decide(session, self._scan.id, drift)
 
     def _tell(self, verdict: Verdict) -> None:
+        tell_finished(self._scan, verdict)
         log = get_run_logger()
         for warning in verdict.warnings:
             log.warning("%s", warning)

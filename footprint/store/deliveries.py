@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from footprint.delivery_plan import WINDOW, Hold, Waiting, is_hopeless, next_batch, pause_after
+from footprint.doctor import TellingTrouble
 from footprint.notification import Notification
 from footprint.store.notification_tables import NotificationRow
 from footprint.store.outbox import Delivery
@@ -57,16 +58,6 @@ class DeliveryView:
     created_at: datetime
     next_try_at: datetime | None
     delivered_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryTrouble:
-    """A receiver that is not to be told: how many notifications wait for it or were given up, and the last error."""
-
-    receiver: str
-    waiting: int
-    given_up: int
-    error: str
 
 
 def receivers_due(session: Session) -> list[str]:
@@ -157,7 +148,7 @@ def _shown(row: NotificationRow) -> DeliveryView:
     )
 
 
-def delivery_troubles(session: Session) -> tuple[DeliveryTrouble, ...]:
+def delivery_troubles(session: Session) -> tuple[TellingTrouble, ...]:
     """Receivers that were given up lately, or that have not been reached in several tries."""
     is_stuck = (NotificationRow.status == Delivery.PENDING) & (NotificationRow.tries >= STUBBORN)
     is_lost = (NotificationRow.status == Delivery.GIVEN_UP) & (NotificationRow.created_at > now() - LATELY)
@@ -172,7 +163,7 @@ def _names(rows: Iterable[Any]) -> set[str]:
     return {row.receiver for row in rows}
 
 
-def _trouble(receiver: str, rows: Sequence[Any]) -> DeliveryTrouble:
+def _trouble(receiver: str, rows: Sequence[Any]) -> TellingTrouble:
     times = {row.status: row.times for row in rows}
     error = next((row.error for row in rows if row.error), "")
-    return DeliveryTrouble(receiver, times.get(Delivery.PENDING, 0), times.get(Delivery.GIVEN_UP, 0), error)
+    return TellingTrouble(receiver, times.get(Delivery.PENDING, 0), times.get(Delivery.GIVEN_UP, 0), error)
