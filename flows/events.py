@@ -33,7 +33,8 @@ def tell_started(scan: Begun) -> None:
 def tell_finished(scan: Begun, verdict: Verdict) -> None:
     """A scan has its verdict."""
     error = clean(verdict.error, LINE) if verdict.error else None
-    _emit(scan, FINISHED, {"status": verdict.status.value, "error": error, "warnings": len(verdict.warnings)})
+    status = verdict.status.value
+    _emit(scan, FINISHED, {"status": status, "error": error, "warnings": len(verdict.warnings)}, status)
 
 
 def tell_changed(scan: Begun, drift: Drift | None) -> None:
@@ -45,9 +46,12 @@ def tell_changed(scan: Begun, drift: Drift | None) -> None:
         _emit(scan, CHANGED, {"changed": counts, "lines": lines})
 
 
-def _emit(scan: Begun, event: str, payload: dict[str, Any]) -> None:
+def _emit(scan: Begun, event: str, payload: dict[str, Any], status: str | None = None) -> None:
     target = clean(subject_of(scan.target), WORD)
-    resource = {"prefect.resource.id": f"pulsar.scan.{scan.id}", "prefect.resource.name": target}
+    labels = {"prefect.resource.name": target, "pulsar.policy": scan.policy.name}
+    resource = {"prefect.resource.id": f"pulsar.scan.{scan.id}", **labels}
+    if status:
+        resource["pulsar.status"] = status  # automations match labels, not payloads
     if not PREFECT_API_URL.value():
         return  # Prefect's client would start a server of its own
     asset = {"prefect.resource.id": f"pulsar.asset.{scan.asset_id}", "prefect.resource.role": "asset"}
