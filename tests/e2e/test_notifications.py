@@ -15,14 +15,15 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.conftest import Running, Scan
-from tests.estate.listeners import SSH, Listeners, Place, web_server
+from tests.estate.listeners import FTP, SSH, Listeners, Place, Script
 from tests.receivers import MailServer, http_receiver, mail_server
 
 pytestmark = pytest.mark.platform
 
 ADDRESS = "127.0.84.1"
 AUTOMATION = Path(__file__).parents[2] / "deployments" / "automations" / "many_scans_fail.yaml"
-HOSTILE = web_server("<!channel> [x](http://evil.test) \x1b[31m Bcc: all@example.test", "x", "y")
+HOSTILE = Script(b"220 ProFTPD 1.3.5<!channel>[x](https://evil.test)\x1b[31m Server (x) [127.0.84.1]\r\n")
+CHANGED = {"new": 1, "changed": 1}
 Found = TypeVar("Found")
 
 
@@ -66,7 +67,7 @@ def events_of(platform: Running, scan: Scan) -> dict[str, Any]:
 
 def policy(name: str) -> dict[str, Any]:
     notify = {"to": [f"smtp-mail/{name}", f"signed-webhook/{name}", "slack-webhook/nobody"]}
-    return {"modules": {"nmap": {}}, "ports": "2001,8008", "required": ["nmap"], "notify": notify}
+    return {"modules": {"nmap": {}}, "ports": "2001,2121", "required": ["nmap"], "notify": notify}
 
 
 def tellings(platform: Running, scan: Scan) -> dict[str, dict[str, Any]]:
@@ -80,17 +81,16 @@ def test_a_change_is_told_by_mail_and_webhook_and_in_prefects_events(platform: R
         mail_block(platform, name, mails.port)
         made = platform.api.post("/api/webhooks/", json={"name": name, "url": hook.url})
         assert made.status_code == 201, made.text
-        ssh, web = Place(ADDRESS, 2001, SSH), Place(ADDRESS, 8008, HOSTILE)
-        with Listeners([ssh]):
+        with Listeners([Place(ADDRESS, 2121, FTP)]):
             first = platform.finish(platform.ask(ADDRESS, policy(name)))
         assert {row["status"] for row in tellings(platform, first).values()} == {"not_needed"}
-        with Listeners([ssh, web]):
+        with Listeners([Place(ADDRESS, 2121, HOSTILE), Place(ADDRESS, 2001, SSH)]):
             second = platform.finish(platform.ask(ADDRESS, policy(name)))
         _is_told(platform, second, mails)
         until(lambda: tellings(platform, second)["signed-webhook"]["status"] == "delivered", "no webhook came")
         assert (len(mails.raw), len(hook.came)) == (1, 1)
         (said,) = hook.contents
-    assert (said["type"], said["changed"], said["scan"]) == ("scan.changed", {"new": 1}, second["id"])
+    assert (said["type"], said["changed"], said["scan"]) == ("scan.changed", CHANGED, second["id"])
     assert said["links"]["prefect_run"].endswith(f"/runs/flow-run/{second['task_id']}")
     assert "Prefect has no such block" in str(
         until(lambda: tellings(platform, second)["slack-webhook"]["last_error"], "the missing block was not missed")
@@ -99,7 +99,7 @@ def test_a_change_is_told_by_mail_and_webhook_and_in_prefects_events(platform: R
     assert f"Told of it: smtp-mail/{name}, signed-webhook/{name}." in explained
     events = until(lambda: _all_of(events_of(platform, second)), "Prefect was not told")
     assert events["finished"]["resource"]["pulsar.status"] == "SUCCESS"
-    assert events["changed"]["payload"]["changed"] == {"new": 1}
+    assert events["changed"]["payload"]["changed"] == CHANGED
     roles = {one["prefect.resource.role"] for one in events["started"]["related"]}
     assert {"flow-run", "deployment", "work-pool", "asset"} <= roles
     assert set(events_of(platform, first)) == {"started", "finished"}
@@ -112,11 +112,12 @@ def _all_of(events: dict[str, Any]) -> dict[str, Any] | None:
 def _is_told(platform: Running, scan: Scan, mails: MailServer) -> None:
     until(lambda: tellings(platform, scan)["smtp-mail"]["status"] == "delivered", "no mail came")
     (mail,) = mails.mails
-    assert mail["Subject"] == f"Pulsar: {ADDRESS}: 1 new"
+    assert mail["Subject"] == f"Pulsar: {ADDRESS}: 1 new, 1 changed"
     assert mail["Message-ID"] == f"<{tellings(platform, scan)['smtp-mail']['event_id']}@pulsar.invalid>"
     assert mail["Bcc"] is None
     text = mail.get_content()
-    assert f"+ new service {ADDRESS}:8008/tcp" in text
+    assert f"+ new service {ADDRESS}:2001/tcp" in text
+    assert f"~ changed service {ADDRESS}:2121/tcp: product vsftpd → ProFTPD; version 3.0.3 → 1.3.5<!channel>" in text
     assert f"/api/scans/{scan['id']}/" in text
     assert "\x1b" not in text
 
