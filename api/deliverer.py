@@ -132,7 +132,7 @@ class Deliverer:
 
     def _note_failed(self, parcel: Parcel, error: str) -> None:
         given_up = self._store.keep(lambda session: note_failed(session, parcel, error))
-        log.warning("%s", error)
+        log.warning("%s was not told: %s", parcel.receiver, error)
         if given_up:
             log.error("%s: %d notifications are given up", parcel.receiver, len(given_up))
         self._on_change()

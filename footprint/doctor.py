@@ -118,7 +118,7 @@ class TellingTrouble:
     def __str__(self) -> str:
         counts = ((self.waiting, "waiting"), (self.given_up, "given up"))
         said = " and ".join(f"{count} {word}" for count, word in counts if count)
-        return f"{self.receiver}: {said}: {self.error.removeprefix(f'{self.receiver}: ')}"
+        return f"{self.receiver}: {said}: {self.error}"
 
 
 def ok(name: str, detail: str) -> Line:

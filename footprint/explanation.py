@@ -264,10 +264,9 @@ def _told(facts: Facts) -> Iterator[Cause]:
     for status, code, said, remedy in TELLINGS:
         some = [one for one in tellings if one.status == status]
         if some:
-            errors = [one.error for one in some if one.error]
-            why = f" (last: {errors[0]})" if errors else ""
-            names = ", ".join(one.receiver for one in some[:NAMED])
-            yield Cause(code, f"{said}: {names}{why}", remedy if errors else "", since=some[0].at)
+            names = ", ".join(f"{one.receiver}{f', {one.error}' if one.error else ''}" for one in some[:NAMED])
+            is_in_vain = any(one.error for one in some)
+            yield Cause(code, f"{said}: {names}", remedy if is_in_vain else "", since=some[0].at)
 
 
 WAITING: tuple[Finder, ...] = (

@@ -106,7 +106,7 @@ def _title(notification: Notification, sink: Sink) -> str:
 
 
 def _head(notification: Notification, sink: Sink) -> list[str]:
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in notification.found.items() if count)
+    counts = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in notification.found.items() if count)
     return [
         clean(f"{sink(notification.target)}, policy {notification.policy}: {notification.status}", LINE),
         f"{clean(sink(notification.summary), LINE * 2).rstrip('.')}.",

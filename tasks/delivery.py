@@ -45,7 +45,7 @@ async def deliver(parcel: Parcel, store: Store, settings: Settings) -> None:
     try:
         webhook = await asyncio.to_thread(_webhook, store, name)
     except NotFound as missing:
-        raise NotDelivered(f"{parcel.receiver}: {missing.detail}") from None
+        raise NotDelivered(missing.detail) from None
     await post(webhook, content_of(parcel, links), settings)
 
 

@@ -41,7 +41,7 @@ async def send_by_block(parcel: Parcel, links: Links) -> None:
     try:
         await asyncio.wait_for(asyncio.wrap_future(_aside(parcel, links)), SECONDS)
     except TimeoutError:
-        raise NotDelivered(f"{parcel.receiver}: not sent within {SECONDS:g} s") from None
+        raise NotDelivered(f"not sent within {SECONDS:g} s") from None
 
 
 def _aside(parcel: Parcel, links: Links) -> Future[None]:
@@ -74,11 +74,9 @@ async def _load(name: str) -> Block:
         async with get_client(httpx_settings={"timeout": PREFECT_SECONDS}) as client:
             return await Block.aload(name, client=client)
     except ValueError:
-        raise NotDelivered(
-            f"{name}: Prefect has no such block", hint="make it in the Prefect UI, under Blocks"
-        ) from None
+        raise NotDelivered("Prefect has no such block", hint="make it in the Prefect UI, under Blocks") from None
     except (httpx.HTTPError, PrefectException) as error:
-        raise NotDelivered(f"{name}: Prefect did not give the block: {type(error).__name__}") from None
+        raise NotDelivered(f"Prefect did not give the block: {type(error).__name__}") from None
 
 
 async def send_through(block: Block, parcel: Parcel, links: Links) -> None:
@@ -90,7 +88,7 @@ async def send_through(block: Block, parcel: Parcel, links: Links) -> None:
     except Exception as error:
         # Each block has errors of its own, of whatever library it is made of; what it says may hold its secrets.
         said = f"answered {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else ""
-        raise NotDelivered(f"{parcel.receiver}: {said or type(error).__name__}") from None
+        raise NotDelivered(said or f"it could not be sent: {type(error).__name__}") from None
 
 
 async def _send(block: Block, parcel: Parcel, links: Links) -> None:
@@ -102,14 +100,14 @@ async def _send(block: Block, parcel: Parcel, links: Links) -> None:
             answer = await block.call(content_of(parcel, links))
             answer.raise_for_status()
             if answer.is_redirect:
-                raise NotDelivered(f"{parcel.receiver}: answered {answer.status_code}: redirects are not followed")
+                raise NotDelivered(f"answered {answer.status_code}: redirects are not followed")
         case NotificationBlock():
             letter = _letter(parcel, links, inert)
             _hold_redirects(block)
             with block.raise_on_failure():
                 await _notify(block)(letter.body, letter.subject)
         case _:
-            raise NotDelivered(f"{parcel.receiver}: this block sends no notifications")
+            raise NotDelivered("this block sends no notifications")
 
 
 def _notify(block: NotificationBlock) -> Any:

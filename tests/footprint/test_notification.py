@@ -99,7 +99,7 @@ def test_a_message_has_counts_the_first_lines_and_links() -> None:
     assert letter.subject == "Pulsar: example.test: 25 new, 1 not looked at"
     lines = letter.body.splitlines()
     assert lines[0] == "example.test, policy quick: SUCCESS"
-    assert lines[2:4] == ["Found: 3 services.", "Ended: 2026-03-01 12:00:00 UTC."]
+    assert lines[2:4] == ["Found: services 3.", "Ended: 2026-03-01 12:00:00 UTC."]
     assert lines[5] == "+ new service 127.0.0.5:1/tcp"
     assert "and 5 more" in lines
     assert lines[-3:] == [

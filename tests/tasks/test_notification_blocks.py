@@ -68,7 +68,7 @@ async def test_what_a_host_says_becomes_no_header_of_a_mail() -> None:
 
 
 async def test_a_mail_server_that_refuses_is_a_failure_without_its_words() -> None:
-    with mail_server(refuses=True) as server, pytest.raises(NotDelivered, match="slack-webhook/oncall: SMTP"):
+    with mail_server(refuses=True) as server, pytest.raises(NotDelivered, match="it could not be sent: SMTP"):
         await send_through(mail_block(server.port), told(), LINKS)
     with pytest.raises(NotDelivered, match="ConnectionRefusedError"):
         await send_through(mail_block(free_port()), told(), LINKS)
