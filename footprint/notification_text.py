@@ -89,13 +89,6 @@ def digest_of(notifications: Sequence[Notification], digest_id: UUID, links: Lin
     return Letter(_subject(f"{len(notifications)} scans{failures}"), "\n".join([*body, "", f"Event: {digest_id}"]))
 
 
-def trial_letter(event_id: UUID) -> Letter:
-    """What a receiver is sent to see whether it hears."""
-    return Letter(
-        _subject("a test"), f"This is a test of Pulsar's notifications. It says nothing of any scan.\n{event_id}"
-    )
-
-
 def _subject(text: str) -> str:
     return clean(f"Pulsar: {text}", SUBJECT)
 

@@ -106,14 +106,14 @@ def note_delivered(session: Session, parcel: Parcel) -> None:
     session.execute(own.values(**done, tries=NotificationRow.tries + 1, last_error=None))
 
 
-def note_failed(session: Session, parcel: Parcel, error: str, *, is_final: bool = False) -> list[int]:
+def note_failed(session: Session, parcel: Parcel, error: str) -> list[int]:
     """It has not: try again later, or give it up. Returns those that are given up."""
     at, given_up = now(), []
     for row in session.scalars(select(NotificationRow).where(NotificationRow.id.in_(parcel.ids)).with_for_update()):
         row.tries += 1
         row.claimed_until, row.last_error = None, clean(error, ERROR_KEPT)
         row.next_try_at = at + pause_after(row.tries)
-        if is_final or is_hopeless(row.tries, row.created_at, at):
+        if is_hopeless(row.tries, row.created_at, at):
             row.status = Delivery.GIVEN_UP
             given_up.append(row.id)
     return given_up
