@@ -22,8 +22,8 @@ from tasks.notification_blocks import register_blocks
 
 LOOK_SECONDS = 1.0
 RECEIVERS_AT_ONCE = 32
-REGISTER_AGAIN = 60.0
-"""Seconds until Prefect is offered our blocks again, where it did not take them."""
+REGISTER_AGAIN, REGISTER_AGAIN_AT_MOST = 2.0, 60.0
+"""Seconds until Prefect is offered our blocks again, where it did not take them; twice as long each time."""
 
 Deliver = Callable[[Parcel, Store, Settings], Awaitable[None]]
 log = logging.getLogger("pulsar.api.deliverer")
@@ -59,13 +59,16 @@ class Deliverer:
                 task.cancel()
 
     async def _register(self) -> None:
+        pause = REGISTER_AGAIN
         while True:
             try:
                 await register_blocks()
             except Exception as away:
-                # Not a matter of deliveries: what is set up already is delivered all the same.
+                # Not a matter of deliveries: what is set up already is delivered all the same. A Prefect that makes
+                # its database, or is on a busy SQLite, is away for a moment.
                 log.info("Prefect was not told of Pulsar's blocks: %s", type(away).__name__)
-                await asyncio.sleep(REGISTER_AGAIN)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, REGISTER_AGAIN_AT_MOST)
             else:
                 return
 

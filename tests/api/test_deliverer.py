@@ -190,3 +190,21 @@ async def test_a_defect_in_sending_is_noted_and_the_others_go_on(opened: Store, 
         await until(lambda: [one.tries > 0 for one in told(opened, scan)] == [True] * 3)
     odd, down, well = told(opened, scan)
     assert (odd.last_error, down.last_error, well.status) == ("a defect in Pulsar: ValueError", "down", "delivered")
+
+
+async def test_prefect_is_offered_the_blocks_until_it_takes_them(
+    opened: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[int] = []
+
+    async def register() -> None:
+        offered.append(1)
+        if len(offered) < 3:
+            raise OSError("it is busy")
+
+    monkeypatch.setattr(deliverer, "register_blocks", register)
+    monkeypatch.setattr(deliverer, "REGISTER_AGAIN", 0.02)
+    async with delivering(opened, settings):
+        await until(lambda: len(offered) == 3)
+        await asyncio.sleep(0.2)
+    assert len(offered) == 3
