@@ -7,6 +7,7 @@ PulsarError
 │   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidExtension    its manifest or its script cannot be taken
+│   ├── InvalidWebhook      nothing may be sent to its address
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
@@ -21,7 +22,8 @@ PulsarError
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
 │   │   └── PrefectRefuses  it answers, and does not take our password
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── NotDelivered        a notification did not reach its receiver
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
@@ -109,6 +111,16 @@ class InvalidExtension(RequestError):
     code = "invalid_extension"
 
 
+class InvalidWebhook(RequestError):
+    """`faults` are the fields at fault."""
+
+    code = "invalid_webhook"
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"url: {problem}", hint=hint)
+        self.faults = (Fault("url", problem),)
+
+
 class NotFound(RequestError):
     code = "not_found"
 
@@ -172,6 +184,10 @@ class PrefectRefuses(PrefectUnavailable):
 
 class StoreUnavailable(TransientError):
     code = "store_unavailable"
+
+
+class NotDelivered(TransientError):
+    code = "not_delivered"
 
 
 class UnitError(PulsarError):
