@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from footprint.timing import Timing
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
@@ -78,6 +80,16 @@ class PoolSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSeen:
+    """A schedule of the deployment. `ours` is the id of the schedule in the store that it was made for."""
+
+    prefect_id: UUID
+    ours: UUID | None
+    active: bool
+    timing: Timing | None
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesSeen:
     """The schedules of the deployment, and how many of its runs are late."""
 
@@ -85,6 +97,8 @@ class SchedulesSeen:
     paused: int
     is_deployment_paused: bool
     late: int
+    known: tuple[ScheduleSeen, ...] = ()
+    deployment_id: UUID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
