@@ -36,11 +36,13 @@ class ScheduleKeeper:
 
         Raises `PrefectUnavailable`, `StoreUnavailable`.
         """
+        if (deployment := seen.deployment_id) is None:
+            return False
         async with self._schedules.lock:
             steps = list(differences(await run_in_threadpool(self._ours), seen, looked_at))
             for step in steps:
                 log.warning("schedules are mended: %s", step)
-                await self._take(step, seen.deployment_id)
+                await self._take(step, deployment)
         return bool(steps)
 
     async def _take(self, step: Step, deployment: UUID) -> None:

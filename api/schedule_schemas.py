@@ -38,7 +38,7 @@ Zone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
 AssetId = Annotated[str, Field(max_length=36), AfterValidator(_canonical)]
 Comment = Annotated[str, Line, Field(max_length=1000)]
 EXAMPLES: list[Any] = [
-    {"target": "example.com", "policy": "full_discovery", "frequency": "DAILY", "at": "03:00", "timezone": "Europe/Berlin"},
+    {"target": "example.com", "policy": "quick", "frequency": "DAILY", "at": "03:00", "timezone": "Europe/Berlin"},
     {"asset": "45f3b42e-94ba-4c00-9a38-9d11d9a3f58c", "cron": "0 3 * * 1", "overlap": "queue", "comment": "weekly"},
     {"target": "198.51.100.0/24", "policy": "network_sweep", "rrule": "FREQ=MONTHLY;BYDAY=1SA;BYHOUR=3"},
     {"target": "example.com", "policy": "passive", "interval": "PT6H"},

@@ -111,7 +111,7 @@ class Schedules:
         row = ScheduleRow(
             target=subject_of(parse_target(asked.target)) if asked.target is not None else None,
             asset_id=UUID(asked.asset) if asked.asset else None,
-            said=asked.said(),
+            said=asked.kept(timing),
             timing=timing.pack(),
             timezone=asked.timezone,
             active=asked.active,
@@ -131,7 +131,8 @@ class Schedules:
         before = _copy_of(row)
         timezone = asked.timezone or row.timezone
         if (often := asked.recurrence()) is not None:
-            row.said, row.timing = often.said(), self._sound(often.timing(timezone, now())).pack()
+            timing = self._sound(often.timing(timezone, now()))
+            row.said, row.timing = often.kept(timing), timing.pack()
         elif asked.timezone and timing_of(row).kind != "interval":
             row.timing = self._sound(replace(timing_of(row), timezone=timezone)).pack()
         row.timezone, row.changed_at = timezone, now()

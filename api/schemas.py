@@ -126,8 +126,9 @@ SCAN_EXAMPLE = {
 class ScanOut(BaseModel):
     """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC.
 
-    `waiting` says what it waits for, if for more than a worker; `schedule` is the one that asked for it; `resumed_from` is the scan whose finished units it took
-    over. A cancel leaves its receipt: when it was asked for, how many processes were ended, when none was left.
+    `waiting` says what it waits for, if for more than a worker; `schedule` is the one that asked for it, `resumed_from`
+    the scan whose finished units it took over. A cancel leaves its receipt: when it was asked for, how many processes
+    were ended, when none was left.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SCAN_EXAMPLE]})  # type: ignore[list-item]

@@ -59,7 +59,7 @@ def begin_scan(
 
 
 def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | State | None:
-    """Why a scan is not to be taken up now: its window is closed, it is queued, or it was cancelled. None where it may be."""
+    """Why a scan is not to be taken up now: its window is closed, it is queued, it was cancelled. None: it may be."""
     scan = session.get(Scan, scan_id)
     if scan is None or Status(scan.status) is Status.REVOKED:
         return Cancelled(message="The scan was cancelled before it began.") if scan else None

@@ -98,7 +98,7 @@ class SchedulesSeen:
     is_deployment_paused: bool
     late: int
     known: tuple[ScheduleSeen, ...] = ()
-    deployment_id: UUID = UUID(int=0)
+    deployment_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

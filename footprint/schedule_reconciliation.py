@@ -75,7 +75,7 @@ def differences(ours: Sequence[Ours], seen: SchedulesSeen, looked_at: datetime) 
         yield from (Remove(schedule.prefect_id) for id_, schedule in there.items() if id_ not in known)
 
 
-def _difference(ours: Ours, theirs: ScheduleSeen | None, deployment: UUID) -> Iterator[Step]:
+def _difference(ours: Ours, theirs: ScheduleSeen | None, deployment: UUID | None) -> Iterator[Step]:
     if theirs is None:
         if ours.deployment_id != deployment and not ours.is_gone:
             yield Remake(ours.id, ours.timing, ours.active)

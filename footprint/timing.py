@@ -153,6 +153,13 @@ class Recurrence(RecurrenceFields):
             return Timing("rrule", start + rule, timezone)
         return Timing("cron", self.cron or self._as_cron(here), timezone)
 
+    def kept(self, timing: Timing) -> dict[str, Any]:
+        """What was said, with the time of day that it came to."""
+        if self.frequency is None:
+            return self.said()
+        minute, hour = timing.rule.split()[:2]
+        return self.said() | {"at": f"{hour:>02}:{minute:>02}"}
+
     def _as_cron(self, here: datetime) -> str:
         hour, minute = map(int, (self.at or f"{here:%H:%M}").split(":"))
         day = str(here.day) if here.day <= LAST_SURE_DAY else "L"

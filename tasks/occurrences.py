@@ -1,8 +1,8 @@
 """When a schedule comes due, by Prefect's own reckoning: what is said here is what its scheduler does.
 
 Where the clocks change, a cron expression or a rule of a time that is left out (02:30 in spring) comes due once, as
-the clocks show 01:30. One of a time that comes twice comes due at the first. An interval is counted in UTC: Prefect runs
-one of whole days twice as the clocks are set back in its zone.
+the clocks show 01:30. One of a time that comes twice comes due at the first. An interval is counted in UTC: Prefect
+runs one of whole days twice as the clocks are set back in its zone.
 """
 
 from __future__ import annotations
@@ -65,10 +65,12 @@ def _in_zone(timing: Timing, moments: list[datetime]) -> list[datetime]:
 
 def _require_readable(timing: Timing, at: datetime) -> None:
     """A rule that no day fulfils would be tried up to the year 9999, by Prefect's server as well."""
+    here = at.replace(tzinfo=None)
     try:
         rule = rrulestr(timing.rule)
-        bounded = rule.replace(until=min(filter(None, (rule._until, at.replace(tzinfo=None) + HORIZON))))
-        found = bounded.after(at.replace(tzinfo=None) - timedelta(days=2))
+        # A rule with a COUNT ends by itself, and takes no second end.
+        bounded = rule if rule._count else rule.replace(until=min(filter(None, (rule._until, here + HORIZON))))
+        found = bounded.after(here - timedelta(days=2))
     except (ValueError, TypeError, OverflowError, AttributeError):
         raise InvalidSchedule.because_of([Fault("rrule", "a rule of RFC 5545 that makes sense")]) from None
     if found is None:

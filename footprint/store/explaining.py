@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from footprint.journal import UnitTold
 from footprint.scan_facts import ScanSeen, Trouble, UnitSeen
 from footprint.states import Status
+from footprint.store.scans import LEASE
 from footprint.store.schedule_tables import ScheduleRow
 from footprint.store.schedule_turns import predecessor
-from footprint.store.scans import LEASE
 from footprint.store.tables import ModuleRun, Scan
 from footprint.verdict import UnitStatus
 

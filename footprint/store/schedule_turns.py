@@ -1,4 +1,4 @@
-"""What becomes of each time that a schedule comes due: scanned, queued behind the last, or skipped; it is written down."""
+"""What becomes of each time that a schedule comes due: scanned, queued behind the last, or skipped; written down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import and_, delete, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from footprint.states import LIVE, Status
@@ -15,6 +15,8 @@ from footprint.store.tables import Scan, now
 
 LONG = timedelta(minutes=15)
 """After this a queued scan looks again for itself, should nobody have told it that its turn has come."""
+# The numbers of runs that went with their schedule are given out again.
+OF_RUN = and_(ScheduleRunRow.id == Scan.schedule_run, ScheduleRunRow.schedule_id == Scan.schedule_id)
 
 
 def hold_schedule(session: Session, schedule_id: UUID) -> ScheduleRow | None:
@@ -53,7 +55,7 @@ def unended(session: Session, schedule_id: UUID, before: int | None = None) -> S
 
 def has_queued(session: Session, schedule_id: UUID) -> bool:
     """Whether a run of the schedule waits already."""
-    waiting = select(Scan.id).join(ScheduleRunRow, ScheduleRunRow.id == Scan.schedule_run)
+    waiting = select(Scan.id).join(ScheduleRunRow, OF_RUN)
     waiting = waiting.where(
         Scan.schedule_id == schedule_id, Scan.status == Status.PENDING, ScheduleRunRow.outcome == QUEUED
     )
@@ -65,7 +67,7 @@ def predecessor(session: Session, scan: Scan) -> Scan | None:
     if scan.schedule_id is None or scan.schedule_run is None or scan.status != Status.PENDING:
         return None
     run = session.get(ScheduleRunRow, scan.schedule_run)
-    if run is None or run.outcome != QUEUED:
+    if run is None or run.schedule_id != scan.schedule_id or run.outcome != QUEUED:
         return None
     return unended(session, scan.schedule_id, scan.schedule_run)
 
@@ -81,7 +83,7 @@ def released(session: Session) -> list[tuple[UUID, UUID]]:
     earlier = exists().where(
         before.schedule_id == Scan.schedule_id, before.schedule_run < Scan.schedule_run, before.status.in_(LIVE)
     )
-    turn = select(Scan.id, Scan.task_id).join(ScheduleRunRow, ScheduleRunRow.id == Scan.schedule_run)
+    turn = select(Scan.id, Scan.task_id).join(ScheduleRunRow, OF_RUN)
     turn = turn.where(Scan.status == Status.PENDING, Scan.task_id.is_not(None), Scan.resume_at.is_not(None))
     rows = session.execute(turn.where(ScheduleRunRow.outcome == QUEUED, ~earlier))
     return [(scan, task) for scan, task in rows if task is not None]
@@ -92,8 +94,8 @@ def note_released(session: Session, scan_id: UUID) -> None:
     scan = session.get(Scan, scan_id)
     if scan is not None and scan.status == Status.PENDING:
         scan.resume_at = scan.waiting = None
-        run = ScheduleRunRow.id == scan.schedule_run
-        session.execute(update(ScheduleRunRow).where(run).values(outcome=SCANNED))
+        run = (ScheduleRunRow.id == scan.schedule_run, ScheduleRunRow.schedule_id == scan.schedule_id)
+        session.execute(update(ScheduleRunRow).where(*run).values(outcome=SCANNED, reason=None))
 
 
 def without_run(session: Session, older_than: timedelta) -> list[UUID]:

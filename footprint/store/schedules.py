@@ -78,7 +78,7 @@ def runs_page(
     count = session.scalar(select(func.count()).select_from(wanted.subquery())) or 0
     rows = session.scalars(wanted.order_by(ScheduleRunRow.id.desc()).offset(offset).limit(limit)).all()
     asked = select(Scan.schedule_run, Scan.id).where(
-        Scan.schedule_run.in_([row.id for row in rows]), Scan.task_id.is_not(None)
+        Scan.schedule_id == schedule_id, Scan.schedule_run.in_([row.id for row in rows]), Scan.task_id.is_not(None)
     )
     scans: dict[int | None, list[UUID]] = {}
     for run, scan in session.execute(asked.order_by(Scan.created_at, Scan.id)):
@@ -143,7 +143,7 @@ def take_over(session: Session, step: TakeOver | Gone) -> None:
     row.active, row.prefect_id, row.gone_at = step.active, step.prefect_id, None
     if step.timing is not None:
         row.timing, row.said = step.timing.pack(), as_said(step.timing)
-        row.timezone = step.timing.timezone
+        row.timezone = row.timezone if step.timing.kind == "interval" else step.timing.timezone
 
 
 def timing_of(schedule: ScheduleRow) -> Timing:
