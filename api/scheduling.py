@@ -92,9 +92,11 @@ class Schedules:
 
         first, *others = scans = await self._desk.write(ask)
         try:
-            scan = await self._desk.start(lambda session: session.get_one(Scan, first))
+            scan = await self.start(first)
         except PrefectUnavailable:
-            await self._desk.write(lambda session: withdraw_turn(session, scans))
+            # Its answer may have been lost and not the run.
+            if begun := await self._desk.write(lambda session: withdraw_turn(session, scans)):
+                return ScanOut.of(begun)
             raise
         for other in others:
             # Where Prefect went away meanwhile, the follower starts it later.
@@ -102,9 +104,9 @@ class Schedules:
                 await self.start(other)
         return scan
 
-    async def start(self, scan_id: UUID) -> None:
+    async def start(self, scan_id: UUID) -> ScanOut:
         """Have a scan that a schedule asked for carried out. Raises `PrefectUnavailable`: then it is left as it is."""
-        await self._desk.start(lambda session: session.get_one(Scan, scan_id), withdraws=False)
+        return await self._desk.start(lambda session: session.get_one(Scan, scan_id), withdraws=False)
 
     def _written(self, session: Session, asked: ScheduleRequest, policy: str | ScanPolicy) -> ScheduleRow:
         timing = self._sound(asked.timing(asked.timezone, now()))

@@ -104,8 +104,14 @@ def without_run(session: Session, older_than: timedelta) -> list[UUID]:
     return list(session.scalars(left.where(Scan.created_at < now() - older_than)))
 
 
-def withdraw_turn(session: Session, scans: Sequence[UUID]) -> None:
-    """Take back what was asked for out of turn, and its time: its caller was told so."""
-    runs = set(session.scalars(select(Scan.schedule_run).where(Scan.id.in_(scans), Scan.task_id.is_(None))))
+def withdraw_turn(session: Session, scans: Sequence[UUID]) -> Scan | None:
+    """Take back what was asked for out of turn, and its time: its caller is told so.
+
+    Returns the first scan where a worker has taken it up already: then it stays, and so does its time.
+    """
+    first = session.get_one(Scan, scans[0], populate_existing=True)
     session.execute(delete(Scan).where(Scan.id.in_(scans), Scan.task_id.is_(None)))
-    session.execute(delete(ScheduleRunRow).where(ScheduleRunRow.id.in_(runs)))
+    if first.task_id is not None:
+        return first
+    session.execute(delete(ScheduleRunRow).where(ScheduleRunRow.id == first.schedule_run))
+    return None
