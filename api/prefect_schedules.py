@@ -19,7 +19,9 @@ SLUG = "pulsar-"
 
 def seen(schedule: DeploymentSchedule) -> ScheduleSeen:
     """A schedule as Prefect has it. `ours` is the id of the schedule that it was made for, where the API made it."""
-    return ScheduleSeen(schedule.id, _id_in(schedule.slug), schedule.active, _timing(schedule))
+    ours = _id_in(schedule.slug)
+    is_whole = ours is None or schedule.parameters == _parameters(ours)
+    return ScheduleSeen(schedule.id, ours, schedule.active, _timing(schedule), is_whole=is_whole)
 
 
 async def put(client: PrefectClient, deployment: UUID, schedule_id: UUID, timing: Timing, *, active: bool) -> UUID:
@@ -27,12 +29,14 @@ async def put(client: PrefectClient, deployment: UUID, schedule_id: UUID, timing
 
     A change makes Prefect remove the runs that it had made ahead, and make them anew.
     """
-    slug, schedule = f"{SLUG}{schedule_id}", _prefect_schedule(timing)
+    slug, schedule, parameters = f"{SLUG}{schedule_id}", _prefect_schedule(timing), _parameters(schedule_id)
     for there in await client.read_deployment_schedules(deployment):
         if there.slug == slug:
-            await client.update_deployment_schedule(deployment, there.id, active=active, schedule=schedule)
+            # With what is not said of them, parameters are taken for none.
+            await client.update_deployment_schedule(
+                deployment, there.id, active=active, schedule=schedule, parameters=parameters
+            )
             return there.id
-    parameters = {"schedule_id": str(schedule_id)}
     wanted = DeploymentScheduleCreate(schedule=schedule, active=active, slug=slug, parameters=parameters)
     (made,) = await client.create_deployment_schedules(deployment, [wanted])
     return made.id
@@ -44,6 +48,10 @@ async def remove(client: PrefectClient, deployment: UUID, prefect_id: UUID) -> N
         await client.delete_deployment_schedule(deployment, prefect_id)
     except ObjectNotFound:
         return
+
+
+def _parameters(schedule_id: UUID) -> dict[str, str]:
+    return {"schedule_id": str(schedule_id)}
 
 
 def _id_in(slug: str | None) -> UUID | None:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.schedule_answers import Schedule, ScheduleRun
-from deployments.show import COLOURS, SENTENCE, listed, moment, note, one_line, paper, plain, table_of
+from deployments.show import COLOURS, ROOMY, SENTENCE, listed, moment, note, one_line, paper, plain, table_of
 
 STATES = {"active": "green", "paused": "yellow", "deployment_paused": "yellow", "deleted": "red"}
 REMARKS = {
@@ -21,12 +21,13 @@ AWAY = "Prefect does not answer: this is what was known last, and nothing comes 
 
 def schedule_list(schedules: Sequence[Schedule]) -> None:
     """Print all schedules."""
-    table = table_of("id", "state", "what", "policy", "how often", "next", "last")
+    has_room = paper().width >= ROOMY
+    table = table_of("id", "state", "what", "how often", "next", *(["policy", "last"] if has_room else []))
     for schedule in schedules:
         upcoming = moment(schedule.next_runs[0]) if schedule.next_runs else ""
         what = plain(schedule.target or f"asset {schedule.asset}")
-        cells = [plain(schedule.id), _state(schedule), what, plain(schedule.policy), plain(schedule.how_often)]
-        table.add_row(*cells, Text(upcoming), _last(schedule))
+        cells = [plain(schedule.id), _state(schedule), what, plain(schedule.how_often), Text(upcoming)]
+        table.add_row(*cells, *([plain(schedule.policy), _last(schedule)] if has_room else []))
     listed(table, "There are no schedules.")
     if any(schedule.prefect_away for schedule in schedules):
         note(AWAY)

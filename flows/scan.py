@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.beginning import begin_scan
 from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back, step_aside
-from flows.scheduled import begin_scheduled
+from flows.scheduled import begin_scheduled, schedule_of_run
 from footprint.errors import ScanStopped
 from footprint.policy import DEFAULT_POLICY
 
@@ -42,6 +42,8 @@ def dispatch_scan(
         schedule_id: Leave this empty: the API's schedules give it, and what they scan is looked up.
     """
     run_id = UUID(flow_run.id)
+    if scan_id is None and not target:
+        schedule_id = schedule_id or schedule_of_run()
     if schedule_id is not None and (ended := begin_scheduled(run_id, schedule_id)) is not None:
         return ended
     scan = begin_scan(run_id, scan_id, target=target, policy=policy, comment=comment)

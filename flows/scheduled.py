@@ -9,6 +9,7 @@ import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
@@ -16,13 +17,27 @@ from prefect.states import Completed
 from footprint.errors import RequestError
 from footprint.store.scans import attach
 from footprint.store.schedule_tables import REFUSED
-from footprint.store.schedule_turns import hold_schedule, note_run
+from footprint.store.schedule_turns import hold_schedule, note_run, schedule_of_prefect
 from footprint.store.tables import Scan
 from tasks.installation import Installation, installation
 from tasks.scheduled import take_turn
 
 SECONDS = 15.0
 SKIPPED = "Skipped"
+
+
+def schedule_of_run() -> UUID | None:
+    """The schedule that made this run, if it is one of the store's.
+
+    Prefect forgets a schedule's parameters when it is changed in its UI, and runs come without them until the API has
+    put that right.
+    """
+    context = FlowRunContext.get()
+    made_by = context.flow_run.created_by if context and context.flow_run else None
+    if made_by is None or made_by.id is None:
+        return None
+    with installation().store.read() as session:
+        return schedule_of_prefect(session, made_by.id)
 
 
 def begin_scheduled(task_id: UUID, schedule_id: UUID) -> State | None:

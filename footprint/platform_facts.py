@@ -81,12 +81,16 @@ class PoolSeen:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSeen:
-    """A schedule of the deployment. `ours` is the id of the schedule in the store that it was made for."""
+    """A schedule of the deployment. `ours` is the id of the schedule in the store that it was made for.
+
+    It is not whole where Prefect has lost its parameters, as it does at each change in its UI.
+    """
 
     prefect_id: UUID
     ours: UUID | None
     active: bool
     timing: Timing | None
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

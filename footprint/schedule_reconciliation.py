@@ -46,7 +46,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Remake:
-    """Prefect lost it with its deployment: it is to be made again."""
+    """Prefect lost it with its deployment, or lost its parameters: it is to be made again."""
 
     id: UUID
     timing: Timing
@@ -85,3 +85,5 @@ def _difference(ours: Ours, theirs: ScheduleSeen | None, deployment: UUID | None
     timing = theirs.timing if theirs.timing and theirs.timing != ours.timing else None
     if timing or theirs.active != ours.active or theirs.prefect_id != ours.prefect_id or ours.is_gone:
         yield TakeOver(ours.id, theirs.prefect_id, theirs.active, timing)
+    if not theirs.is_whole:
+        yield Remake(ours.id, theirs.timing or ours.timing, theirs.active)

@@ -24,6 +24,12 @@ def hold_schedule(session: Session, schedule_id: UUID) -> ScheduleRow | None:
     return session.scalars(select(ScheduleRow).where(ScheduleRow.id == schedule_id).with_for_update()).one_or_none()
 
 
+def schedule_of_prefect(session: Session, prefect_id: UUID) -> UUID | None:
+    """The schedule that this one of Prefect's was made for, if there is one."""
+    known = select(ScheduleRow.id).where(ScheduleRow.prefect_id == prefect_id)
+    return session.scalars(known.limit(1)).one_or_none()
+
+
 def run_of_task(session: Session, task_id: UUID) -> ScheduleRunRow | None:
     """What was decided for this Prefect run before."""
     return session.scalars(select(ScheduleRunRow).where(ScheduleRunRow.task_id == task_id)).one_or_none()

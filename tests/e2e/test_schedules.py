@@ -94,6 +94,10 @@ def test_a_schedule_scans_and_what_is_done_to_it_in_prefect_is_seen(platform: Ru
         assert (paused["active"], paused["next_runs"]) == (False, [])
         resumed = platform.api.post(f"/api/schedules/{made['id']}/resume/").json()
         assert (resumed["state"], _in_prefect(platform, made)[0]["active"]) == ("active", True)
+        assert _in_prefect(platform, made)[0]["parameters"] == {"schedule_id": made["id"]}
+        # Prefect forgets the parameters with each change that does not say them, as its UI does not.
+        platform.prefect.patch(_path(platform, made), json={"active": True}).raise_for_status()
+        _until(lambda: _in_prefect(platform, made)[0]["parameters"] == {"schedule_id": made["id"]})
 
         platform.prefect.delete(_path(platform, made)).raise_for_status()
         _until(lambda: _read(platform, made)["state"] == "deleted")

@@ -45,6 +45,14 @@ def test_what_is_done_in_the_prefect_ui_is_taken_over(row: Ours, seen: ScheduleS
     assert _steps([row], [seen]) == ([step] if step else [])
 
 
+def test_one_that_lost_its_parameters_is_given_them_again_as_it_is_there() -> None:
+    edited = replace(SEEN, active=False, timing=EDITED, is_whole=False)
+    assert _steps([ROW], [edited]) == [
+        TakeOver(OURS, THEIRS, active=False, timing=EDITED),
+        Remake(OURS, EDITED, active=False),
+    ]
+
+
 def test_one_that_was_deleted_there_is_gone_and_one_that_prefect_lost_is_made_again() -> None:
     assert _steps([ROW], []) == [Gone(OURS)]
     assert _steps([ROW], [], deployment=uuid4()) == [Remake(OURS, TIMING, active=True)]
