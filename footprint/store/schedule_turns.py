@@ -63,14 +63,19 @@ def has_queued(session: Session, schedule_id: UUID) -> bool:
     """Whether a run of the schedule waits already."""
     waiting = select(Scan.id).join(ScheduleRunRow, OF_RUN)
     waiting = waiting.where(
-        Scan.schedule_id == schedule_id, Scan.status == Status.PENDING, ScheduleRunRow.outcome == QUEUED
+        Scan.schedule_id == schedule_id,
+        Scan.status.in_(LIVE),
+        Scan.started_at.is_(None),
+        ScheduleRunRow.outcome == QUEUED,
     )
     return session.scalars(waiting.limit(1)).one_or_none() is not None
 
 
 def predecessor(session: Session, scan: Scan) -> Scan | None:
     """The scan of an earlier run of its schedule for which a queued scan waits."""
-    if scan.schedule_id is None or scan.schedule_run is None or scan.status != Status.PENDING:
+    # Its status may say STARTED before its flow has: the API writes there what Prefect says.
+    has_begun = scan.started_at is not None or Status(scan.status).is_terminal
+    if scan.schedule_id is None or scan.schedule_run is None or has_begun:
         return None
     run = session.get(ScheduleRunRow, scan.schedule_run)
     if run is None or run.schedule_id != scan.schedule_id or run.outcome != QUEUED:

@@ -20,7 +20,7 @@ from footprint.store.assets import add_asset, set_scope
 from footprint.store.endings import finish
 from footprint.store.policies import add_policy, delete_policy, replace_policy
 from footprint.store.resumption import put_back
-from footprint.store.scans import attach, begin, withdraw_forgotten
+from footprint.store.scans import attach, begin, observe, withdraw_forgotten
 from footprint.store.schedule_tables import ScheduleRow, ScheduleRunRow
 from footprint.store.schedule_turns import note_released, predecessor, released, without_run
 from footprint.store.schedules import delete_schedule, runs_page
@@ -114,6 +114,8 @@ def test_one_run_is_queued_and_begins_when_the_last_has_ended(store: Store, sett
         before = predecessor(session, session.get_one(Scan, second))
         assert before is not None
         assert before.id == first
+        assert observe(session, second, Status.STARTED, "Running"), "Prefect is ahead of the flow"
+        assert predecessor(session, session.get_one(Scan, second, populate_existing=True)) is not None
         put_back(session, second, attempt=0, reason="it waits", at=now() + timedelta(days=1))
         assert released(session) == []
     _end(store, first)
