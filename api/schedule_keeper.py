@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.prefect import PrefectGateway
 from api.scheduling import Schedules
+from footprint.errors import PrefectUnavailable
 from footprint.platform_facts import SchedulesSeen
 from footprint.schedule_reconciliation import Gone, Ours, Remake, Remove, Step, TakeOver, differences
 from footprint.store import Store
@@ -34,7 +35,7 @@ class ScheduleKeeper:
     async def mend(self, seen: SchedulesSeen, looked_at: datetime) -> bool:
         """Mend what differs, by a look at Prefect that began then. True where there was something.
 
-        Raises `PrefectUnavailable`, `StoreUnavailable`.
+        Raises `StoreUnavailable`.
         """
         if (deployment := seen.deployment_id) is None:
             return False
@@ -42,7 +43,11 @@ class ScheduleKeeper:
             steps = list(differences(await run_in_threadpool(self._ours), seen, looked_at))
             for step in steps:
                 log.warning("schedules are mended: %s", step)
-                await self._take(step, deployment)
+                try:
+                    await self._take(step, deployment)
+                except PrefectUnavailable as away:
+                    # One that Prefect does not take must not keep the scans from being followed.
+                    log.warning("that is tried again: %s", away)
         return bool(steps)
 
     async def _take(self, step: Step, deployment: UUID) -> None:

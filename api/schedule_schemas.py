@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -11,11 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from api.policy_schemas import AskedPolicy
 from api.schemas import Line
+from footprint.errors import InvalidSchedule
 from footprint.policy import DEFAULT_POLICY
 from footprint.states import Status
 from footprint.store.schedule_tables import ScheduleRow, ScheduleRunRow
 from footprint.store.schedules import Past, timing_of
-from footprint.timing import WAYS, Recurrence, RecurrenceFields
+from footprint.timing import WAYS, Recurrence, RecurrenceFields, Timing
 from tasks.occurrences import occurrences
 
 NEXT_RUNS = 5
@@ -167,7 +169,7 @@ class ScheduleOut(BaseModel):
             anchor=timing.anchor,
             state=_state(row, deployment_paused=deployment_paused),
             prefect_away=away,
-            next_runs=occurrences(timing, datetime.now(UTC), NEXT_RUNS) if is_due else [],
+            next_runs=_upcoming(timing) if is_due else [],
             last_scan=LastScanOut.model_validate(past.last_scan, from_attributes=True) if past.last_scan else None,
             last_run=ScheduleRunOut.of(past.last_run) if past.last_run else None,
             skipped=past.skipped,
@@ -178,6 +180,13 @@ class ScheduleOut(BaseModel):
 
 
 _SAME = ("id", "target", "timezone", "active", "overlap", "comment", "prefect_id", "created_at", "changed_at")
+
+
+def _upcoming(timing: Timing) -> list[datetime]:
+    # It may have been edited in Prefect, which takes what never comes due.
+    with suppress(InvalidSchedule):
+        return occurrences(timing, datetime.now(UTC), NEXT_RUNS)
+    return []
 
 
 def _state(row: ScheduleRow, *, deployment_paused: bool) -> str:

@@ -172,6 +172,9 @@ async def test_what_prefect_lost_is_made_again_and_what_nobody_knows_is_removed(
         schedule_by_id(session, made).deployment_id = uuid4()
     prefect.there.clear()
     await prefect.put_schedule(uuid4(), Timing("cron", "0 3 * * *", "UTC"), active=True)
+    prefect.is_away = True
+    assert await _mend(opened, prefect, schedules), "and tries again, without hindering the follower"
+    prefect.is_away = False
     assert await _mend(opened, prefect, schedules)
     (seen,) = prefect.there.values()
     assert (seen.ours, seen.prefect_id) == (made, _row(opened, made).prefect_id)
@@ -269,7 +272,10 @@ def test_schedules_are_read_while_prefect_is_away_and_say_so(client: TestClient,
     shown = client.get(path).json()
     assert (shown["state"], shown["prefect_away"], shown["last_scan"], shown["skipped"]) == ("active", True, None, 0)
     assert len(shown["next_runs"]) == 5
-    assert client.get("/api/schedules/").json()["results"][0]["id"] == shown["id"]
+    with opened.write() as session:
+        schedule_by_id(session, UUID(shown["id"])).timing = Timing("cron", "0 0 30 2 *", "UTC").pack()
+    (listed,) = client.get("/api/schedules/").json()["results"]
+    assert (listed["id"], listed["next_runs"]) == (shown["id"], []), "edited in Prefect, it never comes due"
     assert client.get(f"{path}runs/").json()["count"] == 0
     for verb in ("pause", "resume", "run"):
         assert client.post(f"{path}{verb}/").status_code == 503

@@ -74,7 +74,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
     roots = ["127.0.75.30", "127.0.75.32"]
     asset = platform.api.post("/api/assets/", json={"name": "two roots", "roots": roots}).json()
     anchor = (datetime.now(UTC) + SOON).replace(microsecond=0)
-    made = _made(platform.api, asset=asset["id"], interval=60, anchor=anchor.isoformat(), comment="each minute")
+    made = _made(platform.api, asset=asset["id"], interval="PT5M", anchor=anchor.isoformat(), comment="often")
     try:
         (there,) = _in_prefect(platform, made)
         assert (there["id"], there["parameters"]) == (made["prefect_id"], {"schedule_id": made["id"]})
@@ -82,7 +82,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
             _until(lambda: len(_scans(platform, made)) == len(roots))
             scans = [platform.finish(scan) for scan in _scans(platform, made)]
             told = {(scan["target"], scan["status"], scan["schedule"], scan["comment"]) for scan in scans}
-            assert told == {(root, "SUCCESS", made["id"], "each minute") for root in roots}
+            assert told == {(root, "SUCCESS", made["id"], "often") for root in roots}
             found = set.union(*map(platform.services, scans))
             assert found == {tuple(there) for there in listeners.truth}
         (time_due,) = platform.api.get(f"/api/schedules/{made['id']}/runs/").json()["results"]
@@ -94,7 +94,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
         assert shown["last_scan"]["id"] in time_due["scans"]
         assert [datetime.fromisoformat(due) for due in shown["next_runs"]] == _due(platform, made)[:5]
         explained = platform.api.get(f"/api/scans/{scan['id']}/explain/").json()
-        assert f"for schedule {made['id']} (each minute)" in explained["explanation"]
+        assert f"for schedule {made['id']} (often)" in explained["explanation"]
 
         platform.prefect.patch(_path(platform, made), json={"active": False}).raise_for_status()
         paused = _until(lambda: (now := _read(platform, made))["state"] == "paused" and now)
