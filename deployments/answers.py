@@ -194,6 +194,24 @@ class Policy(Answer):
     description: str = ""
 
 
+class Webhook(Answer):
+    """A signed webhook; `secret` is there only when it was just made."""
+
+    name: str
+    url: str
+    receiver: str = ""
+    created_at: str = ""
+    secret: str | None = None
+
+
+class Trial(Answer):
+    """What became of a test of a webhook."""
+
+    delivered: bool
+    event_id: str = ""
+    error: str | None = None
+
+
 class Cause(Answer):
     """One reason why a scan is where it is; `since` is ISO 8601 text."""
 

@@ -27,10 +27,13 @@ from deployments.answers import (
     Scans,
     Service,
     TechnologyFound,
+    Trial,
+    Webhook,
 )
 from deployments.preview_answers import Preview
 from deployments.schedule_answers import Schedule, ScheduleRun
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
+from footprint.notify_rules import NAME_PATTERN
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -216,6 +219,23 @@ class Api:
         """Remove a schedule."""
         self._ask("DELETE", _schedule_path(schedule_id))
 
+    def webhooks(self) -> list[Webhook]:
+        """Every signed webhook."""
+        return self._all(Webhook, "/api/webhooks/")
+
+    def add_webhook(self, name: str, url: str, secret: str | None) -> Webhook:
+        """Keep a webhook; the answer has its secret."""
+        said = {"name": name, "url": url} | ({"secret": secret} if secret else {})
+        return _shaped(Webhook, self._ask("POST", "/api/webhooks/", json=said))
+
+    def test_webhook(self, name: str) -> Trial:
+        """Send a webhook a test."""
+        return _shaped(Trial, self._ask("POST", f"{_webhook_path(name)}test/"))
+
+    def delete_webhook(self, name: str) -> None:
+        """Forget a webhook."""
+        self._ask("DELETE", _webhook_path(name))
+
     def preview(self, target: str, policy: str | dict[str, Any]) -> Preview:
         """What a scan would do, by a policy's name or with a policy for it alone."""
         body = {"target": target, "policy": policy}
@@ -295,6 +315,12 @@ def _policy_path(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", name):
         raise NotFound("there is no policy of that name", hint="`pulsar policies` lists them")
     return f"/api/policies/{name}/"
+
+
+def _webhook_path(name: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise NotFound("there is no webhook of that name", hint="`pulsar webhook list` lists them")
+    return f"/api/webhooks/{name}/"
 
 
 def _content(response: httpx.Response) -> Any:

@@ -8,6 +8,7 @@ PulsarError
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidSchedule     one that never comes due, or too often, or is not one
 │   ├── InvalidExtension    its manifest or its script cannot be taken
+│   ├── InvalidWebhook      nothing may be sent to its address
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
@@ -22,7 +23,8 @@ PulsarError
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
 │   │   └── PrefectRefuses  it answers, and does not take our password
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── NotDelivered        a notification did not reach its receiver
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
@@ -116,6 +118,13 @@ class InvalidExtension(RequestError):
     code = "invalid_extension"
 
 
+class InvalidWebhook(FaultyRequest):
+    code = "invalid_webhook"
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"url: {problem}", hint=hint, faults=(Fault("url", problem),))
+
+
 class NotFound(RequestError):
     code = "not_found"
 
@@ -179,6 +188,10 @@ class PrefectRefuses(PrefectUnavailable):
 
 class StoreUnavailable(TransientError):
     code = "store_unavailable"
+
+
+class NotDelivered(TransientError):
+    code = "not_delivered"
 
 
 class UnitError(PulsarError):

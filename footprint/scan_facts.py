@@ -51,6 +51,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class TellingSeen:
+    """A receiver that is to be told of the scan: `status` as in the store, `error` of the last try."""
+
+    receiver: str
+    status: str
+    tries: int = 0
+    error: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScanSeen:
     """A scan as the store has it. `renewed_at` is its last sign of life; `waiting` counts units that are to come."""
 
@@ -80,6 +91,7 @@ class ScanSeen:
     """Whether it waits for the last run of that."""
     held: tuple[str, ...] = ()
     """What its modules wait for, each with who has it."""
+    tellings: tuple[TellingSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

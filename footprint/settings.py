@@ -79,13 +79,18 @@ class Settings(BaseSettings):
     max_addresses: int = Field(
         default=65536, ge=1, le=65536, description="Largest network one scan may cover, whatever its policy says."
     )
+    notify_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Networks where signed webhooks may be although they are special-purpose; http will do."
+    )
+    public_url: str | None = Field(default=None, description="Where people reach the API: for links in notifications.")
+    prefect_ui_url: str | None = Field(default=None, description="Where people reach the Prefect UI, likewise.")
 
     @field_validator("home", mode="after")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("scope_allow", mode="before")
+    @field_validator("scope_allow", "notify_allow", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value

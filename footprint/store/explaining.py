@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from footprint.journal import UnitTold
-from footprint.scan_facts import ScanSeen, Trouble, UnitSeen
+from footprint.scan_facts import ScanSeen, TellingSeen, Trouble, UnitSeen
 from footprint.states import Status
+from footprint.store.deliveries import deliveries_of
 from footprint.store.scans import LEASE
 from footprint.store.schedule_tables import ScheduleRow
 from footprint.store.schedule_turns import predecessor
@@ -49,6 +50,14 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         held=tuple(
             f"{line['name']} waits for {line['waiting_for']}" for line in scan.modules if line.get("waiting_for")
         ),
+        tellings=_tellings(session, scan.id) if status.is_terminal else (),
+    )
+
+
+def _tellings(session: Session, scan_id: UUID) -> tuple[TellingSeen, ...]:
+    return tuple(
+        TellingSeen(one.receiver, one.status, one.tries, one.last_error or "", one.delivered_at)
+        for one in deliveries_of(session, scan_id)
     )
 
 
