@@ -13,6 +13,7 @@ from flows.beginning import begin_scan
 from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back, step_aside
 from footprint.errors import ScanStopped
+from footprint.failpoints import failpoint
 from footprint.policy import DEFAULT_POLICY
 
 UNITS_AT_ONCE = 64
@@ -43,6 +44,7 @@ def dispatch_scan(
         give_back(scan)
     if isinstance(scan, State):
         return scan
+    failpoint("after-lease")
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
     conductor = Conductor(scan)
     try:
