@@ -1,4 +1,4 @@
-"""A door in front of the Prefect server: it lets everything through, or answers 503 in its stead."""
+"""A door in front of a server: it lets everything through, or answers in its stead, Prefect's 503 unless told else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ PIECE = 65536
 class Gateway:
     """Listens on `port` of loopback while its context is open, and passes on to `behind`."""
 
-    def __init__(self, behind: int) -> None:
+    def __init__(self, behind: int, answer: bytes = BUSY) -> None:
         self.port = free_port()
+        self._answer = answer
         self.refused = 0
         self._behind = behind
         self._busy = False
@@ -36,7 +37,7 @@ class Gateway:
         self._thread.join(10)
 
     def close_door(self) -> None:
-        """From now on, 503; what is open is cut."""
+        """From now on nobody is let through; what is open is cut."""
         self._busy = True
         self._loop.call_soon_threadsafe(self._cut)
 
@@ -67,7 +68,7 @@ class Gateway:
             if self._busy:
                 self.refused += 1
                 await reader.read(PIECE)
-                writer.write(BUSY)
+                writer.write(self._answer)
                 await writer.drain()
                 return
             with suppress(OSError):

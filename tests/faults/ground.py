@@ -181,6 +181,11 @@ class Ground:
         assert ended["counts"]["services"] == 3
         return ended
 
+    def products(self, scan: Told) -> dict[tuple[str, int], str | None]:
+        """What was recognised, by host and port."""
+        page = self.api.get(f"/api/scans/{scan['id']}/services/?page_size=100").raise_for_status().json()
+        return {(seen["host"], seen["port"]): seen["product"] for seen in page["results"]}
+
     def attempts(self, scan: Told) -> tuple[int, int]:
         """How often the scan was taken up, and how many workers it lost."""
         with self.store.read() as session:

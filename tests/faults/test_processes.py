@@ -1,4 +1,4 @@
-"""Flows, workers and tools that are killed, stopped and stalled while a scan runs: it ends whole, and nothing is left."""
+"""Flows, workers and tools that are killed, stopped and stalled in mid-scan: it ends whole, and nothing is left."""
 
 from __future__ import annotations
 
