@@ -36,7 +36,7 @@ from tests.conftest import free_port
 from tests.e2e.conftest import TERMINAL, PrefectClient, _take_csrf_token
 from tests.faults import invariants
 from tests.faults.gateway import Gateway
-from tests.faults.stage import Stage, command_of, parent_of, tree_below
+from tests.faults.stage import Stage, command_of, name_of, parent_of, tree_below
 from tests.processes import marked
 
 T = TypeVar("T")
@@ -215,13 +215,22 @@ class Ground:
 
     def kill(self, *pids: int, number: int = signal.SIGKILL) -> None:
         """Signal processes that came of this platform, and no other."""
-        own = {pid for part in self.platform._parts.values() for pid in tree_below(part.pid)} | set(self._flows())
+        own = set(self._family())
         for pid in pids:
             assert pid in own, f"{pid} is not ours"
             os.kill(pid, number)
 
-    def _flows(self) -> list[int]:
-        """Flow processes, also those whose worker is gone, and what came of them."""
+    def flows(self) -> list[int]:
+        """The processes of all flows that are at work."""
+        return [pid for pid in self._family() if name_of(pid) == "pulsar-run"]
+
+    def tools(self) -> list[int]:
+        """The stand-in's processes, of whatever scan."""
+        name = str(self.stage.directory / "nmap").encode()
+        return [pid for pid in self._family() if name in command_of(pid)[:3]]
+
+    def _family(self) -> list[int]:
+        """What came of this platform, flows whose worker is gone and their tools among them."""
         mark = f"PULSAR_HOME={self.settings.home}".encode()
         found = []
         for entry in Path("/proc").iterdir():

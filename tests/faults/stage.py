@@ -51,6 +51,14 @@ def command_of(pid: int) -> list[bytes]:
         return []
 
 
+def name_of(pid: int) -> str:
+    """What a process calls itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def parent_of(pid: int) -> int:
     """The process that a process came from."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

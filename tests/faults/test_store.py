@@ -19,7 +19,7 @@ from footprint.store import open_store
 from footprint.store.checkup import trouble_writing
 from tests.conftest import new_postgres_database
 from tests.faults.gateway import Gateway
-from tests.faults.ground import POLICY, Ground, Told, standing
+from tests.faults.ground import POLICY, Ground, Told, standing, until
 from tests.faults.invariants import Watch
 
 SECONDS = 20.0
@@ -40,13 +40,13 @@ def _locked(database: Path) -> Iterator[None]:
 
 @contextmanager
 def _full(database: Path) -> Iterator[None]:
-    """Fill the file system to its last byte, and what SQLite has put aside for itself."""
+    """Fill the file system to its last byte, once SQLite has nothing put aside that it could use again."""
     ballast = database.with_name("ballast")
+    with closing(sqlite3.connect(database, timeout=5)) as other:
+        # Busy is the first word of the answer: somebody still reads what was to be moved.
+        until(lambda: other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10)
     try:
         with ballast.open("wb", buffering=0) as file:
-            _fill(file.fileno())
-            with closing(sqlite3.connect(database, timeout=5)) as other:
-                other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             _fill(file.fileno())
             yield
     finally:
@@ -69,11 +69,11 @@ def _asked(ground: Ground) -> httpx.Response:
 
 def _what_is_seen_meanwhile(ground: Ground, scan: Told, *, reads: bool) -> None:
     """Who writes is told to come back, and who reads is answered, or told so too; never anything else."""
-    until = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     refused = _asked(ground)
     assert (refused.status_code, refused.json()["error"]) == (503, "store_unavailable"), refused.text
     assert int(refused.headers["Retry-After"]) > 0
-    while time.monotonic() < until:
+    while time.monotonic() < deadline:
         read = ground.api.get(f"/api/scans/{scan['id']}/")
         assert read.status_code == (200 if reads else 503), read.text
         assert not reads or read.json()["status"] == "STARTED"
