@@ -116,13 +116,17 @@ class Ground:
         for last, ports in SERVED.items():
             self.stage.play(plot.address(last), ports)
 
-    def ask(self, target: str | Plot, key: str = "", **policy: Any) -> Told:
+    def try_to_ask(self, plot: Plot, key: str = "", **policy: Any) -> httpx.Response:
+        """Ask for a scan, once."""
+        body = {"target": plot.network, "policy": POLICY | policy}
+        return self.api.post("/api/scans/", json=body, headers={"Idempotency-Key": key or uuid4().hex})
+
+    def ask(self, plot: Plot, key: str = "", **policy: Any) -> Told:
         """Ask for a scan, and again with the same key while Prefect is busy."""
-        body = {"target": target.network if isinstance(target, Plot) else target, "policy": POLICY | policy}
         key = key or uuid4().hex
 
         def asked() -> Told | None:
-            answer = self.api.post("/api/scans/", json=body, headers={"Idempotency-Key": key})
+            answer = self.try_to_ask(plot, key, **policy)
             assert answer.status_code in (201, 503), answer.text
             return dict(answer.json()) if answer.status_code == 201 else None
 
@@ -215,21 +219,21 @@ class Ground:
 
     def kill(self, *pids: int, number: int = signal.SIGKILL) -> None:
         """Signal processes that came of this platform, and no other."""
-        own = set(self._family())
+        own = set(self.family())
         for pid in pids:
             assert pid in own, f"{pid} is not ours"
             os.kill(pid, number)
 
     def flows(self) -> list[int]:
         """The processes of all flows that are at work."""
-        return [pid for pid in self._family() if name_of(pid) == "pulsar-run"]
+        return [pid for pid in self.family() if name_of(pid) == "pulsar-run"]
 
     def tools(self) -> list[int]:
         """The stand-in's processes, of whatever scan."""
         name = str(self.stage.directory / "nmap").encode()
-        return [pid for pid in self._family() if name in command_of(pid)[:3]]
+        return [pid for pid in self.family() if name in command_of(pid)[:3]]
 
-    def _family(self) -> list[int]:
+    def family(self) -> list[int]:
         """What came of this platform, flows whose worker is gone and their tools among them."""
         mark = f"PULSAR_HOME={self.settings.home}".encode()
         found = []
@@ -278,11 +282,12 @@ class Ground:
         for path in self.points.iterdir():
             path.unlink()
         self.gateway.open_door()
-        for scan_id in self._live():
+        for scan_id in self.live():
             self.api.post(f"/api/scans/{scan_id}/cancel/")
-        until(lambda: not self._live(), 90, self._live)
+        until(lambda: not self.live(), 90, self.live)
 
-    def _live(self) -> list[UUID]:
+    def live(self) -> list[UUID]:
+        """The scans that have not ended."""
         with self.store.read() as session:
             return list(session.scalars(select(Scan.id).where(Scan.status.in_(LIVE))))
 

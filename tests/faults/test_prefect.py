@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.faults.ground import POLICY, Ground, until
+from tests.faults.ground import Ground, until
 from tests.processes import marked
 
 AWAY_SECONDS = 30.0
@@ -46,11 +46,11 @@ def test_a_scan_outlasts_a_prefect_that_does_not_answer(ground: Ground, fault: F
     scan, unwanted = ground.ask(plot), ground.ask(other)
     for asked in (scan, unwanted):
         ground.tool(asked)
-    body, key = {"target": ground.plot().network, "policy": POLICY}, {"Idempotency-Key": uuid4().hex}
+    third, key = ground.plot(), uuid4().hex
     began = time.monotonic()
     with fault(ground):
         ground.behave(plot)
-        refused = ground.api.post("/api/scans/", json=body, headers=key)
+        refused = ground.try_to_ask(third, key)
         assert (refused.status_code, refused.json()["error"]) == (503, "prefect_unavailable"), refused.text
         assert int(refused.headers["Retry-After"]) > 0
         cancelled = time.monotonic()
@@ -62,10 +62,8 @@ def test_a_scan_outlasts_a_prefect_that_does_not_answer(ground: Ground, fault: F
         assert ground.read(scan)["status"] in ("STARTED", "SUCCESS")
         time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - began)))
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
-    late = until(
-        lambda: (told := ground.api.post("/api/scans/", json=body, headers=key)).status_code == 201 and told, 60
-    )
-    assert late.json()["target"] == body["target"]
+    late = until(lambda: (told := ground.try_to_ask(third, key)).status_code == 201 and told, 60)
+    assert late.json()["target"] == third.network
     assert ground.finish(late.json())["status"] == "SUCCESS"
 
 

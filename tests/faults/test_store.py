@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,7 +18,7 @@ from footprint.store import open_store
 from footprint.store.checkup import trouble_writing
 from tests.conftest import new_postgres_database
 from tests.faults.gateway import Gateway
-from tests.faults.ground import POLICY, Ground, Told, standing, until
+from tests.faults.ground import Ground, Told, standing, until
 from tests.faults.invariants import Watch
 
 SECONDS = 20.0
@@ -63,8 +62,7 @@ def _fill(file: int) -> None:
 
 
 def _asked(ground: Ground) -> httpx.Response:
-    body = {"target": ground.plot().network, "policy": POLICY}
-    return ground.api.post("/api/scans/", json=body, headers={"Idempotency-Key": uuid4().hex})
+    return ground.try_to_ask(ground.plot())
 
 
 def _what_is_seen_meanwhile(ground: Ground, scan: Told, *, reads: bool) -> None:
