@@ -269,13 +269,29 @@ class Ground:
         return until(lambda: next((int(path.suffix[1:]) for path in self.points.glob(f"{point}.*")), 0), seconds)
 
     @contextmanager
+    def stalled(self, name: str) -> Iterator[None]:
+        """A part stands still meanwhile."""
+        pid = self.part(name)
+        self.kill(pid, number=signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.kill(pid, number=signal.SIGCONT)
+
+    @contextmanager
     def paused(self) -> Iterator[None]:
         """Nobody takes up a scan meanwhile."""
         self.prefect.patch("/work_pools/pulsar", json={"is_paused": True}).raise_for_status()
         try:
             yield
         finally:
-            self.prefect.patch("/work_pools/pulsar", json={"is_paused": False}).raise_for_status()
+            # On it hangs whatever comes after.
+            until(self._unpaused, 120)
+
+    def _unpaused(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return self.prefect.patch("/work_pools/pulsar", json={"is_paused": False}).is_success
+        return False
 
     def settle(self) -> None:
         """Leave nothing of a test at work: its scans are over before it is looked at what they left."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import UUID, uuid4
 
 import httpx
@@ -43,7 +44,8 @@ def test_a_thousand_scans_that_wait_are_purged_within_seconds(ground: Ground) ->
     plot = ground.plot("hold")
     running = ground.ask(plot)
     ground.tool(running)
-    with ground.paused():
+    # Who asks for work writes into Prefect's SQLite each time, and there are a thousand others who do.
+    with ground.stalled("worker"), ground.paused():
         waiting = _waiting(ground, MANY)
         began = time.monotonic()
         answers = [ground.api.post("/api/scans/purge/").json()]
@@ -55,7 +57,7 @@ def test_a_thousand_scans_that_wait_are_purged_within_seconds(ground: Ground) ->
             left = select(Scan.status, func.count()).where(Scan.id.in_(waiting)).group_by(Scan.status)
             assert [tuple(row) for row in session.execute(left)] == [("REVOKED", MANY)]
         assert ground.read(running)["status"] == "STARTED"
-        until(lambda: _scheduled(ground) == 0, 90, lambda: _scheduled(ground))
+        until(lambda: _scheduled(ground) == 0, 120)
     ground.behave(plot)
     ground.is_whole(running, plot)
 
@@ -89,7 +91,9 @@ def _with_runs(ground: Ground, deployment: str, scans: list[UUID]) -> list[UUID]
 def _scheduled(ground: Ground) -> int:
     """How many runs wait, by Prefect's count."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}}
-    return int(ground.prefect.post("/flow_runs/count", json=wanted).raise_for_status().json())
+    with suppress(httpx.TimeoutException):
+        return int(ground.prefect.post("/flow_runs/count", json=wanted).raise_for_status().json())
+    return -1
 
 
 def test_two_hundred_clients_are_answered_for_a_minute_while_scans_go_on(ground: Ground) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,14 +17,8 @@ AWAY_SECONDS = 30.0
 Fault = Callable[[Ground], AbstractContextManager[None]]
 
 
-@contextmanager
-def _standing_still(ground: Ground) -> Iterator[None]:
-    server = ground.part("server")
-    ground.kill(server, number=signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        ground.kill(server, number=signal.SIGCONT)
+def _standing_still(ground: Ground) -> AbstractContextManager[None]:
+    return ground.stalled("server")
 
 
 @contextmanager

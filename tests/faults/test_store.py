@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
+from footprint.admission import NewScan
 from footprint.errors import StoreUnavailable
-from footprint.store import open_store
+from footprint.policy import ScanPolicy
+from footprint.records import Host, Service
+from footprint.settings import Settings
+from footprint.store import engine, migrate, open_store
 from footprint.store.checkup import trouble_writing
+from footprint.store.scans import begin, insert_scan
+from footprint.store.units import Settlement, Unit, plan_unit
+from footprint.store.views import services_of_scan
+from footprint.verdict import UnitStatus
+from tasks import run_scan as task_of_scans
+from tasks.installation import Installation
 from tests.conftest import new_postgres_database
 from tests.faults.gateway import Gateway
-from tests.faults.ground import Ground, Told, standing, until
+from tests.faults.ground import POLICY, Ground, Told, standing, until
 from tests.faults.invariants import Watch
 
 SECONDS = 20.0
@@ -174,3 +186,39 @@ def test_a_scan_outlasts_a_postgresql_that_is_read_only_or_away(
         assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
         ground.settle()
     assert [*watch.violations, *ground.violations()] == []
+
+
+@pytest.mark.xfail(strict=True, raises=StoreUnavailable, reason="what a unit found is held in memory only, for so long")
+def test_what_a_unit_found_outlasts_a_store_that_is_away_for_longer_than_a_flow_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 1)
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 1)
+    settings = Settings(home=tmp_path)
+    migrate(settings.store_url)
+    with closing(open_store(settings.store_url)) as store, ExitStack() as stack:
+        with store.write() as session:
+            asked = NewScan(Host("127.0.0.1"), ScanPolicy.model_validate({**POLICY, "name": "inline"}), "", "api")
+            scan = begin(session, insert_scan(session, asked)[0].id, uuid4())
+            plan_unit(session, scan.id, scan.attempt, Unit("nmap", 1, 0, (Host("127.0.0.1"),)))
+
+        def find(*_: object) -> Settlement:
+            lock = stack.enter_context(ExitStack())
+            lock.enter_context(_locked(tmp_path / "pulsar.db"))
+            release.append(lock.close)
+            return Settlement(UnitStatus.DONE, records=(Service("127.0.0.1", 22),))
+
+        release: list[Callable[[], None]] = []
+        monkeypatch.setattr(task_of_scans, "installation", lambda: Installation(settings, store))
+        monkeypatch.setattr(task_of_scans, "carry_out", find)
+        monkeypatch.setattr(task_of_scans, "get_run_logger", lambda: logging.getLogger("tests"))
+        try:
+            task_of_scans.run_scan.fn(scan, "nmap", 1)
+        finally:
+            release[0]()
+
+        def kept() -> bool:
+            with store.read() as session:
+                return services_of_scan(session, scan.id, 0, 10)[1] == 1
+
+        assert until(kept, 10)
