@@ -7,8 +7,10 @@ store lies on a small file system of its own where that can be mounted. nmap is 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -101,7 +103,7 @@ class Ground:
     gateway: Gateway
     points: Path
     temporary: Path
-    disk: Path | None
+    is_disk_small: bool
     truth: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def plot(self, act: str | None = None, at: str = "versions", host: int = 1) -> Plot:
@@ -328,7 +330,7 @@ def standing(place: Path, **changes: Any) -> Iterator[Ground]:
         stage, points, temporary = Stage(place / "tools"), place / "points", place / "tmp"
         for directory in (points, temporary):
             directory.mkdir()
-        disk = stack.enter_context(small_disk(place / "disk"))
+        disk, is_small = stack.enter_context(small_disk())
         settings = Settings(
             home=place / "home",
             api_port=free_port(),
@@ -336,7 +338,7 @@ def standing(place: Path, **changes: Any) -> Iterator[Ground]:
             scope_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
             tools_path=(str(stage.directory),),
             scans_at_once=8,
-            **{"database_url": f"sqlite:///{place / 'disk' / 'pulsar.db'}"} | changes,
+            **{"database_url": f"sqlite:///{disk / 'pulsar.db'}"} | changes,
         )
         gateway = stack.enter_context(Gateway(settings.prefect_port))
         own = {failpoints.VARIABLE: str(points), "TMPDIR": str(temporary)}
@@ -352,7 +354,7 @@ def standing(place: Path, **changes: Any) -> Iterator[Ground]:
         _take_csrf_token(prefect)
         store = open_store(settings.store_url)
         stack.callback(store.close)
-        yield Ground(settings, platform, api, prefect, store, stage, gateway, points, temporary, disk)
+        yield Ground(settings, platform, api, prefect, store, stage, gateway, points, temporary, is_small)
 
 
 def _wired(port: int, own: dict[str, str]) -> type[Blueprint]:
@@ -371,14 +373,17 @@ def _wired(port: int, own: dict[str, str]) -> type[Blueprint]:
 
 
 @contextmanager
-def small_disk(directory: Path) -> Iterator[Path | None]:
-    """A file system of its own, where one can be mounted (root); else a plain directory, and None."""
-    directory.mkdir()
+def small_disk() -> Iterator[tuple[Path, bool]]:
+    """A directory that is a file system of its own, where one can be mounted (root); else a plain one, and False.
+
+    Not among pytest's directories: where a run of tests is killed it stays mounted, and is to harm no other.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="small-disk-"))
     mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "tmpfs", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(mounting, capture_output=True).returncode != 0:
-        yield None
-        return
+    is_mounted = os.geteuid() == 0 and subprocess.run(mounting, capture_output=True).returncode == 0
     try:
-        yield directory
+        yield directory, is_mounted
     finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+        if is_mounted:
+            subprocess.run(["umount", "--lazy", str(directory)], check=True)
+        shutil.rmtree(directory)
