@@ -132,7 +132,8 @@ class Ground:
             assert answer.status_code in (201, 503), answer.text
             return dict(answer.json()) if answer.status_code == 201 else None
 
-        return until(asked, 60)
+        # A Prefect on SQLite may stand still for the minute that its writers wait for one another.
+        return until(asked, 120)
 
     def read(self, scan: Told) -> Told:
         """The scan as it is now."""
