@@ -31,7 +31,10 @@ from api.routers.notifications import scan_notifications, webhooks
 from api.routers.policies import policies
 from api.routers.previews import previews
 from api.routers.scans import scans
+from api.routers.schedules import schedules
 from api.routers.scoping import asset_scopes, scan_scopes
+from api.schedule_keeper import ScheduleKeeper
+from api.scheduling import Schedules
 from footprint.settings import Settings
 from footprint.store import open_store
 
@@ -51,8 +54,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             async with PrefectGateway() as prefect:
                 reader = Reader(store)
-                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
                 desk = Desk(chosen, store, prefect)
+                app.state.schedules = scheduling = Schedules(chosen, prefect, desk)
+                keeper = ScheduleKeeper(store, prefect, scheduling)
+                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget, keeper=keeper)
                 app.state.settings, app.state.store, app.state.desk = chosen, store, desk
                 app.state.lifecycle = lifecycle = Lifecycle(chosen, prefect, desk)
                 app.state.kept_drifts = KeptDrifts()
@@ -77,6 +82,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     pages.install(app)
     nouns = (scans, scan_verbs, scan_details, scan_scopes, scan_differences, scan_notifications)
     owned = (assets, asset_details, asset_scopes, asset_changes)
-    for router in (*nouns, *owned, diagnosis, webhooks, policies, previews, modules, extensions, health):
+    for router in (*nouns, *owned, schedules, diagnosis, webhooks, policies, previews, modules, extensions, health):
         app.include_router(router)
     return app

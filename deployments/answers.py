@@ -67,6 +67,7 @@ class Scan(Answer):
     modules: tuple[ModuleRun, ...] = ()
     counts: Counts = Counts()
     waiting: str | None = None
+    schedule: str | None = None
     processes_ended: int | None = None
 
     @property

@@ -31,6 +31,7 @@ from deployments.answers import (
     Webhook,
 )
 from deployments.preview_answers import Preview
+from deployments.schedule_answers import Schedule, ScheduleRun
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
 from footprint.notify_rules import NAME_PATTERN
 
@@ -189,6 +190,35 @@ class Api:
         """Forget a policy."""
         self._ask("DELETE", _policy_path(name))
 
+    def add_schedule(self, said: dict[str, Any]) -> Schedule:
+        """Make a schedule."""
+        return _shaped(Schedule, self._ask("POST", "/api/schedules/", json=said))
+
+    def schedules(self) -> list[Schedule]:
+        """Every schedule."""
+        return self._all(Schedule, "/api/schedules/")
+
+    def schedule(self, schedule_id: str) -> Schedule:
+        """One schedule."""
+        return _shaped(Schedule, self._ask("GET", _schedule_path(schedule_id)))
+
+    def schedule_runs(self, schedule_id: str) -> list[ScheduleRun]:
+        """The last ten times that it came due."""
+        page = self._ask("GET", f"{_schedule_path(schedule_id)}runs/", params={"page": 1, "page_size": 10})
+        return _all_shaped(ScheduleRun, page.get("results") if isinstance(page, dict) else None)
+
+    def change_schedule(self, schedule_id: str, verb: str) -> Schedule:
+        """Pause or resume a schedule."""
+        return _shaped(Schedule, self._ask("POST", f"{_schedule_path(schedule_id)}{verb}/"))
+
+    def run_schedule(self, schedule_id: str) -> Scan:
+        """Have a schedule's scan made now."""
+        return _shaped(Scan, self._ask("POST", f"{_schedule_path(schedule_id)}run/"))
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule."""
+        self._ask("DELETE", _schedule_path(schedule_id))
+
     def webhooks(self) -> list[Webhook]:
         """Every signed webhook."""
         return self._all(Webhook, "/api/webhooks/")
@@ -273,6 +303,12 @@ def _path_word(scan_id: str) -> str:
     if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", scan_id):
         raise NotFound("there is no scan of that id", hint="`pulsar scans` lists them")
     return scan_id
+
+
+def _schedule_path(schedule_id: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", schedule_id):
+        raise NotFound("there is no schedule of that id", hint="`pulsar schedule list` lists them")
+    return f"/api/schedules/{schedule_id}/"
 
 
 def _policy_path(name: str) -> str:

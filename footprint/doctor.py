@@ -201,9 +201,13 @@ def _judge_schedules(seen: PrefectSeen) -> Line:
     if found is None:
         return fail("schedules", "the flow is not deployed", "`pulsar up` deploys it, or `prefect deploy --all`")
     if found.late:
-        return warn("schedules", f"late runs: {found.late}")
-    if found.is_deployment_paused or found.paused:
-        return warn("schedules", "all are paused" if found.is_deployment_paused else f"{found.paused} paused")
+        return warn("schedules", f"late runs: {found.late}", "more places (PULSAR_SCANS_AT_ONCE) or workers")
+    if found.is_deployment_paused:
+        return warn("schedules", "all are paused", "resume the deployment in the Prefect UI")
+    if found.paused:
+        return warn(
+            "schedules", f"{found.paused} paused", "`pulsar schedule list` names them, and `resume` resumes one"
+        )
     return ok("schedules", f"{found.active} active, none late")
 
 

@@ -6,6 +6,7 @@ PulsarError
 │   ├── TargetRefused       it is one, and may not be touched
 │   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
+│   ├── InvalidSchedule     one that never comes due, or too often, or is not one
 │   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── InvalidWebhook      nothing may be sent to its address
 │   ├── NotFound            nothing of that id
@@ -41,7 +42,7 @@ PulsarError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from footprint.faults import Fault
 
@@ -85,19 +86,25 @@ class NotAuthorized(RequestError):
     code = "not_authorized"
 
 
-class InvalidPolicy(RequestError):
+class FaultyRequest(RequestError):
     """`faults` are the fields at fault, where it is their doing."""
-
-    code = "invalid_policy"
 
     def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail, hint=hint)
         self.faults = tuple(faults)
 
     @classmethod
-    def because_of(cls, faults: Sequence[Fault]) -> InvalidPolicy:
+    def because_of(cls, faults: Sequence[Fault]) -> Self:
         """The error that names these fields, each with its bound."""
         return cls(sentence_of(faults), faults=faults)
+
+
+class InvalidPolicy(FaultyRequest):
+    code = "invalid_policy"
+
+
+class InvalidSchedule(FaultyRequest):
+    code = "invalid_schedule"
 
 
 def sentence_of(faults: Sequence[Fault]) -> str:
@@ -111,14 +118,11 @@ class InvalidExtension(RequestError):
     code = "invalid_extension"
 
 
-class InvalidWebhook(RequestError):
-    """`faults` are the fields at fault."""
-
+class InvalidWebhook(FaultyRequest):
     code = "invalid_webhook"
 
     def __init__(self, problem: str, *, hint: str = "") -> None:
-        super().__init__(f"url: {problem}", hint=hint)
-        self.faults = (Fault("url", problem),)
+        super().__init__(f"url: {problem}", hint=hint, faults=(Fault("url", problem),))
 
 
 class NotFound(RequestError):

@@ -59,7 +59,7 @@ def _phase(facts: Facts) -> tuple[Sequence[Finder], Cause]:
 
 def _opening(facts: Facts) -> str:
     scan = facts.scan
-    name = f"The scan of {scan.target}"
+    name = f"The scan of {scan.target}{f', for schedule {scan.schedule},' if scan.schedule else ''}"
     if scan.status.is_terminal:
         begun = scan.started_at or scan.created_at
         return f"{name} ended after {_span(begun, scan.finished_at or begun)}: {scan.status}."
@@ -154,7 +154,7 @@ def _held_by(facts: Facts) -> str:
 
 def _scheduled(facts: Facts) -> Iterator[Cause]:
     run = facts.run
-    if run is None or run.state_type != "SCHEDULED" or run.due is None:
+    if run is None or run.state_type != "SCHEDULED" or run.due is None or facts.scan.is_queued:
         return
     if run.due > facts.now:
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
@@ -167,7 +167,9 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
 def _put_back(facts: Facts) -> Iterator[Cause]:
     scan = facts.scan
     at = scan.resume_at or (facts.run.due if facts.run else None)
-    if scan.put_back and at and at > facts.now:
+    if scan.is_queued:
+        yield Cause("queued", scan.put_back or "", "wait, or cancel that scan")
+    elif scan.put_back and at and at > facts.now:
         yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
 
 

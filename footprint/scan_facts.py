@@ -85,6 +85,10 @@ class ScanSeen:
     put_back: str | None = None
     """Why it was put back to go on later, from `resume_at` on."""
     resume_at: datetime | None = None
+    schedule: str | None = None
+    """Which schedule asked for it: its id, and its comment where it has one."""
+    is_queued: bool = False
+    """Whether it waits for the last run of that."""
     held: tuple[str, ...] = ()
     """What its modules wait for, each with who has it."""
     tellings: tuple[TellingSeen, ...] = ()

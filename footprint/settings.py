@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
+    schedule_min_interval: int = Field(
+        default=900, ge=60, description="Seconds between two runs of a schedule, at least."
+    )
     destination_rate: int | None = Field(
         default=None, ge=1, description="Packets a second for one destination, at most, whatever a policy says."
     )

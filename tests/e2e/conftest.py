@@ -121,6 +121,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Ite
         scope_exclude=("127.0.99.0/24",),
         notify_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
         resolvers=(names.address,),
+        schedule_min_interval=60,
     )
     said: list[str] = []
     with Platform(settings, on_event=said.append) as addresses:
