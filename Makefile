@@ -34,7 +34,7 @@ demo: ## scan an estate of thirty hosts, built in network namespaces of this mac
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lint: ## the checks that run nothing: format, ruff, types, import rules
 	@./setup.sh lint
