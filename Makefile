@@ -34,7 +34,7 @@ demo: ## scan an estate of thirty hosts, built in network namespaces of this mac
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; ten minutes)
 	@./setup.sh test

@@ -78,7 +78,7 @@ def powers(work_dir: Path) -> Powers:
 
 def inspect_modules(settings: Settings, store: Store | None = None) -> list[ModuleState]:
     """Look at every module of the catalogue, as it would be run here."""
-    return [_inspect(tool, settings, store) for tool in catalogue().values()]
+    return [_inspect(tool.here(settings), settings, store) for tool in catalogue().values()]
 
 
 def _is_fenced(tool: Tool) -> bool:
@@ -96,7 +96,8 @@ def _inspect_tool(tool: Tool, settings: Settings, store: Store | None) -> Module
         if tool.check:
             tool.check(settings, store)
         if tool.binary is None:
-            return _state(tool, None, "ready")
+            lesser = tool.reduced(settings) if tool.reduced else ""
+            return _state(tool, None, "degraded" if lesser else "ready", remedy=lesser)
         version = version_of(tool.binary, work_dir)
         contained = containment()
         if settings.fence and _is_fenced(tool):

@@ -9,9 +9,10 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from footprint.doctor import FeedSeen, LiveScan
+from footprint.doctor import FeedSeen, LiveScan, TellingTrouble
 from footprint.errors import StoreUnavailable
 from footprint.states import LIVE, Status
+from footprint.store.deliveries import delivery_troubles
 from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
 from footprint.store.tables import Scan
@@ -26,6 +27,7 @@ class StoreSeen:
     drift: float
     live: tuple[LiveScan, ...]
     feeds: tuple[FeedSeen, ...]
+    untold: tuple[TellingTrouble, ...] = ()
 
 
 def look_into(store: Store) -> StoreSeen:
@@ -41,6 +43,7 @@ def look_into(store: Store) -> StoreSeen:
             drift,
             tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
+            delivery_troubles(session),
         )
 
 

@@ -15,11 +15,13 @@ from flows import conduct
 from flows.conduct import Conductor
 from flows.gate import Gate
 from footprint.admission import NewScan
+from footprint.extensions import Extension, add
+from footprint.manifest import Manifest
 from footprint.policy import ScanPolicy
 from footprint.records import Host, Network, Record, Service
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
-from footprint.store.ledger import Owner, claims_now, release_all, share_of, waits_of
+from footprint.store.ledger import Owner, claims_now, release_all, share_of
 from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.units import Settlement, Unit, begin_unit, settle_unit
 from footprint.store.views import scan_by_id
@@ -109,7 +111,7 @@ def test_a_scan_waits_for_another_says_so_and_goes_on_when_that_one_is_done(
     ) -> None:
         real(session, scan_id, attempt, progress, modules)  # type: ignore[arg-type]
         if any(line["waits_on"] for line in modules):
-            said.extend(waits_of(session, second.id))  # type: ignore[arg-type]
+            said.extend((line["name"], line["waiting_for"]) for line in modules if line["waits_on"])
             release_all(session, first.id)  # type: ignore[arg-type]
 
     monkeypatch.setattr(conduct, "keep_alive", watched)
@@ -117,7 +119,7 @@ def test_a_scan_waits_for_another_says_so_and_goes_on_when_that_one_is_done(
     with Conductor(second) as conductor:
         conductor.play()
     assert task.done == [("nmap", 1, 8500.0)]
-    assert [(wait.module, wait.said) for wait in said] == [("nmap", f"198.18.0.0/24, held by nmap of scan {first.id}")]
+    assert said == [("nmap", f"198.18.0.0/24, held by nmap of scan {first.id}")]
     with here.store.read() as session:
         assert scan_by_id(session, second.id).status == "STARTED"
 
@@ -175,3 +177,18 @@ def test_a_unit_that_nobody_could_bear_passes_to_be_refused_aloud(here: Installa
     assert gate.admit(unit)
     with here.store.read() as session:
         assert claims_now(session) == []
+
+
+def test_extensions_claim_a_share_once_one_of_them_reaches_its_record(here: Installation) -> None:
+    scan, unit = _scan(here, Host(SWEPT), "extension"), _unit("extension", Host(SWEPT))
+    gate = Gate(scan, here)
+    assert gate.admit(unit)
+    with here.store.read() as session:
+        assert claims_now(session) == []
+    manifest = Manifest(name="asks", accepts=("host",), script="script", interpreter="sh", network="scoped")
+    add(here.settings.home, Extension(manifest, "true"))
+    gate.look()
+    assert gate.admit(unit)
+    with here.store.read() as session:
+        (claim,) = claims_now(session)
+    assert (claim.module, claim.share.packets, claim.key) == ("extension", 100.0, "net:198.18.0.0/24")
