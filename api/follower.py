@@ -21,12 +21,16 @@ from footprint.states import Status
 from footprint.store import Store
 from footprint.store.cancelling import request_cancel
 from footprint.store.endings import finish
+from footprint.store.leftovers import clear_leftovers
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Live, live_scans, observe, withdraw_forgotten
+from tasks.strays import end_processes_of
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
 """Looks between two questions after Prefect's health."""
+CLEAR_EVERY = 10
+"""Looks between two at the directories of scans that have ended."""
 FORGOTTEN_AFTER = timedelta(minutes=1)
 
 log = logging.getLogger("pulsar.api.follower")
@@ -60,6 +64,8 @@ class Follower:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
                     await self._ask_after_health()
                 looks += 1
+                if looks % CLEAR_EVERY == 0:
+                    await run_in_threadpool(clear_leftovers, self._store, self._work_dir)
                 await self._look()
                 if self._keeper and await self._keeper.give_out():
                     self._on_change()
@@ -138,12 +144,15 @@ class Follower:
 
     def _put_back(self, scan: Live, back: PutBack) -> None:
         with self._store.write() as session:
-            if put_back(session, scan.id, attempt=scan.attempt, reason=back.reason, at=back.at, losses=scan.losses):
-                log.warning("scan %s is resumed: %s", scan.id, back.reason)
+            if not put_back(session, scan.id, attempt=scan.attempt, reason=back.reason, at=back.at, losses=scan.losses):
+                return  # another attempt has it, and the directory is that one's
+        log.warning("scan %s is resumed: %s", scan.id, back.reason)
         self._clear(scan)
 
     def _clear(self, scan: Live) -> None:
-        # What a flow that was killed could not take with it, where it was on this machine.
+        # What a flow that was killed could not take with it, where it was on this machine; and what one that only
+        # stands still has at work, which the next attempt does anew.
+        end_processes_of(scan.id)
         shutil.rmtree(self._work_dir / str(scan.id), ignore_errors=True)
 
     def _note_rescheduled(self, scan: Live) -> None:
