@@ -171,15 +171,15 @@ def _changed(record: Record, before: Snapshot, after: Snapshot, absence: Absence
 
 
 def _differs(name: str, then: Value, now: Value) -> bool:
-    """Whether a field changed. A system is a guess by odd packets: its release and certainty vary with every look."""
-    if name == "os" and isinstance(then, str) and isinstance(now, str):
-        return _families(then).isdisjoint(_families(now))
+    """Whether a field changed. A system is a guess by odd packets: how sure it is, or whether any is made, varies."""
+    if name == "os":
+        return not _is_empty(then) and not _is_empty(now) and _families(then).isdisjoint(_families(now))
     return then != now
 
 
-def _families(guess: str) -> set[str]:
+def _families(guess: Value) -> set[str]:
     """The first word of each system of a guess: `Linux` of "Linux 3.2 or Linux 5.3 - 5.4 (95 %)"."""
-    return {name.split(" ")[0] for name in guess.split(" or ")}
+    return {name.split(" ")[0] for name in str(guess).split(" or ")}
 
 
 def _is_empty(value: Value) -> bool:
