@@ -12,13 +12,15 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
 from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
 from footprint.text import clean
 
+MAINTENANCE = "maintenance"
+"""The queue of maintenance, as prefect.yaml names it."""
 PAGE = 200
 HOLDERS = 200
 WORD = 255
@@ -51,16 +53,18 @@ def _drift(date: str | None, begun: datetime, ended: datetime) -> float | None:
 
 
 async def _pool(client: PrefectClient, name: str) -> PoolSeen | None:
+    """The pool as scans have it: without the queue of maintenance, which has places of its own."""
     try:
         found = await client.read_work_pool(name)
         workers = await client.read_workers_for_work_pool(name)
-        queues = await client.read_work_queues(name)
+        queues = [queue for queue in await client.read_work_queues(name) if queue.name != MAINTENANCE]
     except ObjectNotFound:
         return None
+    limits = [limit for limit in (found.concurrency_limit, *_limit_of(queues)) if limit is not None]
     return PoolSeen(
         name=name,
         is_paused=found.is_paused,
-        limit=found.concurrency_limit,
+        limit=min(limits, default=None),
         queues=tuple(
             QueueSeen(queue.name, queue.is_paused, queue.concurrency_limit, queue.last_polled) for queue in queues
         ),
@@ -68,8 +72,13 @@ async def _pool(client: PrefectClient, name: str) -> PoolSeen | None:
             WorkerSeen(clean(worker.name, WORD), worker.status == "ONLINE", worker.last_heartbeat_time)
             for worker in sorted(workers, key=lambda worker: worker.name)
         ),
-        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING), work_pool_filter=_of_pool(name)),
+        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING, queues), work_pool_filter=_of_pool(name)),
     )
+
+
+def _limit_of(queues: Sequence[WorkQueue]) -> list[int | None]:
+    """What scans are limited to where they have one queue only, as on a platform of ours."""
+    return [queues[0].concurrency_limit] if len(queues) == 1 else []
 
 
 async def _schedules(client: PrefectClient, name: str) -> SchedulesSeen | None:
@@ -96,18 +105,18 @@ async def run_and_pool(client: PrefectClient, run_id: UUID, pool: str) -> tuple[
     if found is None or run is None or run.state_type != "SCHEDULED":
         return run, found, 0
     holders = await client.read_flow_runs(
-        flow_run_filter=_in_states(HOLDING), work_pool_filter=_of_pool(pool), limit=HOLDERS
+        flow_run_filter=_in_states(HOLDING, found.queues), work_pool_filter=_of_pool(pool), limit=HOLDERS
     )
     seen = tuple(filter(None, map(_run, holders)))
     held = PoolSeen(found.name, found.is_paused, found.limit, found.queues, found.workers, found.held, seen)
-    return run, held, await _ahead_of(client, run, pool)
+    return run, held, await _ahead_of(client, run, pool, found.queues)
 
 
-async def _ahead_of(client: PrefectClient, run: RunSeen, pool: str) -> int:
+async def _ahead_of(client: PrefectClient, run: RunSeen, pool: str, queues: Sequence[QueueSeen]) -> int:
     if run.due is None:
         return 0
     earlier = filters.FlowRunFilterNextScheduledStartTime(before_=run.due)
-    waiting = _in_states([StateType.SCHEDULED]).model_copy(update={"next_scheduled_start_time": earlier})
+    waiting = _in_states([StateType.SCHEDULED], queues).model_copy(update={"next_scheduled_start_time": earlier})
     # The filter takes its bound in, and so this run itself.
     return max(0, await client.count_flow_runs(flow_run_filter=waiting, work_pool_filter=_of_pool(pool)) - 1)
 
@@ -127,8 +136,12 @@ def _run(run: FlowRun) -> RunSeen | None:
     )
 
 
-def _in_states(types: list[StateType]) -> filters.FlowRunFilter:
-    return filters.FlowRunFilter(state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=types)))
+def _in_states(types: list[StateType], queues: Sequence[WorkQueue | QueueSeen]) -> filters.FlowRunFilter:
+    """Runs in these states, of these queues."""
+    return filters.FlowRunFilter(
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=types)),
+        work_queue_name=filters.FlowRunFilterWorkQueueName(any_=[queue.name for queue in queues]),
+    )
 
 
 def _of_pool(name: str) -> filters.WorkPoolFilter:

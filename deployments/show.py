@@ -28,7 +28,7 @@ WORD = 120
 SENTENCE = 1000
 MOST_LINES = 20
 COLOURS = {Status.SUCCESS: "green", Status.FAILURE: "red", Status.REVOKED: "yellow"}
-MODULE_COLOURS = {"ready": "green", "degraded": "yellow", "missing": "red", "too_old": "red"}
+MODULE_COLOURS = {"ready": "green", "degraded": "yellow", "missing": "red", "too_old": "red", "quarantined": "red"}
 
 
 def paper(*, stderr: bool = False) -> Console:

@@ -11,7 +11,13 @@ from sqlalchemy.orm import Session
 from footprint.store.chore_tables import ChoreRow
 from footprint.store.tables import now
 
-CLEANUP, RECONCILE, REFRESH_FEEDS, CHECK_TOOLS, BACKUP = "cleanup", "reconcile", "refresh_feeds", "check_tools", "backup"
+CLEANUP, RECONCILE, REFRESH_FEEDS, CHECK_TOOLS, BACKUP = (
+    "cleanup",
+    "reconcile",
+    "refresh_feeds",
+    "check_tools",
+    "backup",
+)
 SAID_KEPT = 1000
 
 

@@ -102,6 +102,11 @@ def is_migrated(store: Store) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether a store of this revision can be brought to this version's shape."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def connect(url: str) -> Store:
     """Make the engine of a store, whatever state it is in."""
     if make_url(url).get_backend_name() != "sqlite":

@@ -26,6 +26,8 @@ from footprint.store.differences import IDS_AT_ONCE, comparable, looked_at
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting
 
 T = TypeVar("T")
+REST = timedelta(hours=1)
+"""How long a scan that has ended is left alone: its flow writes its report, and somebody is told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def _ended(session: Session) -> Iterator[_Ended]:
 def _over_age(group: Sequence[_Ended], keeping: Keeping, at: datetime) -> Iterator[tuple[_Ended, str]]:
     newest_first = sorted(group, key=lambda scan: scan.created_at, reverse=True)
     for place, scan in enumerate(newest_first):
+        if scan.ended_at > at - REST:
+            continue
         if keeping.days and scan.ended_at < at - timedelta(days=keeping.days):
             yield scan, f"older than {keeping.days} days"
         elif keeping.scans and place >= keeping.scans:
