@@ -161,6 +161,16 @@ def module_list(modules: Sequence[Module]) -> None:
         note("Tools are fenced: the kernel keeps each to the addresses that it is given.")
 
 
+def tool_checks(checks: Sequence[tuple[str, str | None, str, str]]) -> None:
+    """Print what checks of tools came to: module, version, outcome, and what was said."""
+    table = table_of("module", "version", "outcome", "what it came to")
+    colours = {"good": "green", "changed": "red"}
+    for module, version, outcome, said in checks:
+        state = Text(one_line(outcome, WORD), style=colours.get(outcome, "yellow"))
+        table.add_row(plain(module), plain(version), state, Text(one_line(said, SENTENCE)))
+    listed(table, "There are no tools to check.")
+
+
 def feed_list(feeds: Sequence[FeedState]) -> None:
     """Print how far each vulnerability feed was read."""
     table = table_of("feed", ">entries", "read", "from", "remark")

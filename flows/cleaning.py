@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from flows.prefect_runs import PrefectRuns
@@ -53,6 +54,20 @@ class CleanupPlan:
             f"{left.path.name} in {left.path.parent.name}: {left.why}, {left.bytes} bytes" for left in self.leftovers
         ]
         return [*said, self.summary()]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        columns = ("target", "policy", "status", "reason", "records", "bytes")
+        return {
+            "scans": [
+                {"id": str(scan.id), **{name: getattr(scan, name) for name in columns}}
+                | {"ended_at": scan.ended_at.isoformat()}
+                for scan in self.scans
+            ],
+            "leftovers": [{"path": str(left.path), "why": left.why, "bytes": left.bytes} for left in self.leftovers],
+            "runs": None if self.runs is None else [str(run) for run in self.runs],
+            "bytes": self.bytes,
+        }
 
     def summary(self) -> str:
         """How much it is, in a sentence."""

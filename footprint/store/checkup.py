@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from footprint.doctor import FeedSeen, LiveScan
+from footprint.doctor import ChoreSeen, FeedSeen, LiveScan
 from footprint.errors import StoreUnavailable
 from footprint.states import LIVE, Status
+from footprint.store.chores import chores_done
 from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
+from footprint.store.quarantine import checks_of
 from footprint.store.tables import Scan
 
 MOST_SCANS = 10_000
@@ -26,6 +28,8 @@ class StoreSeen:
     drift: float
     live: tuple[LiveScan, ...]
     feeds: tuple[FeedSeen, ...]
+    chores: tuple[ChoreSeen, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 def look_into(store: Store) -> StoreSeen:
@@ -41,6 +45,8 @@ def look_into(store: Store) -> StoreSeen:
             drift,
             tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
+            chores_done(session),
+            tuple(f"{check.module} on {check.machine}" for check in checks_of(session) if check.quarantined_at),
         )
 
 

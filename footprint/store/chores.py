@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from footprint.doctor import ChoreSeen
 from footprint.store.chore_tables import ChoreRow
 from footprint.store.tables import now
 
@@ -19,16 +17,6 @@ CLEANUP, RECONCILE, REFRESH_FEEDS, CHECK_TOOLS, BACKUP = (
     "backup",
 )
 SAID_KEPT = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ChoreSeen:
-    """A chore, the last time that it was done."""
-
-    name: str
-    at: datetime
-    is_well: bool
-    said: str
 
 
 def note_chore(session: Session, name: str, said: str, *, is_well: bool = True) -> None:
