@@ -108,16 +108,18 @@ def _pages(engine: Engine) -> int:
 
 
 def _ask(engine: Engine, question: str) -> int:
-    return int(_run(engine, question)[0][0])
-
-
-def _run(engine: Engine, *statements: str) -> list[Any]:
-    """Run statements outside of a transaction, on one connection; returns what the last one gave."""
     connection = engine.raw_connection()
     try:
-        rows: list[Any] = []
-        for statement in statements:
-            rows = connection.cursor().execute(statement).fetchall()
-        return rows
+        return int(connection.cursor().execute(question).fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _run(engine: Engine, *statements: str) -> None:
+    """Run statements to their end, outside of a transaction, on one connection."""
+    connection = engine.raw_connection()
+    try:
+        # A cursor's `execute` takes the first step of a statement without columns only: one page of a vacuum.
+        connection.driver_connection.executescript(";".join(statements))  # type: ignore[union-attr]
     finally:
         connection.close()
