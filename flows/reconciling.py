@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from flows.prefect_runs import PrefectRuns
 from footprint.errors import InstallationError, PrefectUnavailable
-from footprint.reconciliation import Ended, PutBack, Reschedule, Silence, Step, reconcile
+from footprint.reconciliation import Ended, PutBack, Reschedule, Seen, Silence, Step, reconcile
 from footprint.settings import Settings
 from footprint.states import TERMINAL, Status
 from footprint.store import Store
@@ -67,7 +67,8 @@ def reconcile_all(
     runs = prefect.states([scan.task_id for scan in live])
     for scan in live:
         step = reconcile(scan, runs.get(scan.task_id), silent.get(scan.id, 0.0), datetime.now(UTC))
-        settled.scans += step is not None and _carry_out(settings, store, prefect, scan, step)
+        if step is not None and _carry_out(settings, store, prefect, scan, step):
+            settled.scans += not isinstance(step, Seen)
     settled.runs = _free_stuck_runs(prefect)
     settled.rows = forget_settled(store, datetime.now(UTC))
     settled.strays = _end_strays(store)
