@@ -181,9 +181,9 @@ def _being_started(facts: Facts) -> Iterator[Cause]:
 
 def _being_stopped(facts: Facts) -> Iterator[Cause]:
     run = facts.run
-    if run and run.state_type == "CANCELLING":
-        said = f"it is being cancelled since {_span(run.since, facts.now)}"
-        yield Cause("being_cancelled", said, since=run.since)
+    since = facts.scan.cancelled_at or (run.since if run and run.state_type == "CANCELLING" else None)
+    if since:
+        yield Cause("being_cancelled", f"it is being cancelled since {_span(since, facts.now)}", since=since)
     elif run and run.state_type == "PAUSED":
         yield Cause(
             "run_paused", f"its run is paused in Prefect ({run.state})", "resume it in the Prefect UI", run.since

@@ -60,6 +60,7 @@ class ScanSeen:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    cancelled_at: datetime | None = None
     renewed_at: datetime | None = None
     attempt: int = 0
     progress: int = 0

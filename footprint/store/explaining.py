@@ -29,6 +29,7 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         created_at=scan.created_at,
         started_at=scan.started_at,
         finished_at=scan.finished_at,
+        cancelled_at=scan.cancelled_at,
         renewed_at=scan.lease_until - LEASE if scan.lease_until else None,
         attempt=scan.attempt,
         progress=scan.progress,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, select, text, update
@@ -34,16 +33,6 @@ class Owner:
     attempt: int
     module: str
     batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What a module of a scan waits for (`said` in words), and who has it at present."""
-
-    module: str
-    key: str
-    said: str
-    holders: tuple[Claim, ...]
 
 
 def claims_now(session: Session) -> list[Claim]:
@@ -111,19 +100,3 @@ def release(session: Session, owner: Owner) -> None:
 def release_all(session: Session, scan_id: UUID) -> None:
     """Give back what the units of a scan claimed: it has ended, or begins anew."""
     session.execute(delete(ClaimRow).where(ClaimRow.scan_id == scan_id))
-
-
-def waits_of(session: Session, scan_id: UUID) -> list[Wait]:
-    """What a scan's modules wait for, as its digest last said, and who holds that now."""
-    modules: list[dict[str, Any]] = session.scalars(select(Scan.modules).where(Scan.id == scan_id)).one_or_none() or []
-    claims = claims_now(session)
-    return [
-        Wait(
-            line["name"],
-            line["waits_on"],
-            line["waiting_for"],
-            tuple(one for one in claims if one.key == line["waits_on"]),
-        )
-        for line in modules
-        if line.get("waits_on")
-    ]

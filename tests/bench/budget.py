@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from footprint.budget import INTENSITIES
 from footprint.policy import PRESETS, ScanPolicy
+from footprint.store import Store
 from footprint.store.tables import ModuleRun
+from tests.bench.two_workers import TwoWorkers
 from tests.estate import addresses as at
 from tests.estate.estate import Estate, lacking
 from tests.estate.meter import Reading
@@ -26,16 +28,17 @@ HOSTS = 14
 SWEEP_SECONDS = 10
 MOST_SECONDS = 900.0
 MIXED = ("nmap_discovery", "nmap", "http_probe", "tls", "ssh_audit", "service_checks")
+SERVICES = "21,22,25,80,443,6379,8080,8443,11211"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement: what came, when there was work for the budget, and how much of it that is."""
+    """One measurement: what came, and when units ran that send as much as they may: those that look for ports."""
 
     what: str
     budget: float
     reading: Reading
-    work: tuple[float, float]
+    work: Sequence[tuple[float, float]]
 
     @property
     def peak(self) -> float:
@@ -44,9 +47,10 @@ class Line:
 
     @property
     def used(self) -> float:
-        """The mean while there was work, the first second and the last left out, as a part of the budget."""
-        begin, end = self.work
-        return self.reading.between(begin + 1, end - 1).rate / self.budget
+        """The mean of that time, the first second and the last of each span left out, as a part of the budget."""
+        spans = [self.reading.between(begin + 1, end - 1) for begin, end in self.work]
+        seconds = sum(span.seconds for span in spans)
+        return sum(span.packets for span in spans) / seconds / self.budget if seconds else 0.0
 
     def __str__(self) -> str:
         seconds, packets = self.reading.seconds, self.reading.packets
@@ -69,6 +73,9 @@ def budget() -> None:
         for intensity in range(1, len(INTENSITIES)):
             for scans in (1, 3):
                 print(bench.mixed(intensity, scans), flush=True)
+        with TwoWorkers(estate, Path(home) / "two", **bench.settings) as workers:
+            for intensity in range(len(INTENSITIES)):
+                print(bench.on_two_workers(workers, intensity, 3), flush=True)
         print(f"packets to the excluded address: {estate.packets().get(EXCLUDED, 0)}")
         print(f"packets of policy passive to the target: {bench.passive()}")
 
@@ -78,19 +85,25 @@ class Bench:
 
     def __init__(self, estate: Estate, home: Path) -> None:
         self._estate = estate
-        allowed = {"scope_allow": at.NET, "scope_exclude": EXCLUDED, "resolvers": at.NS1}
-        self.playing = Playing(estate.scanner, home, **allowed)
+        self.settings = {"scope_allow": at.NET, "scope_exclude": EXCLUDED, "resolvers": at.NS1}
+        self.playing = Playing(estate.scanner, home, **self.settings)
 
     def sweep(self, intensity: int, scans: int, seconds: float = SWEEP_SECONDS) -> Line:
         """So many scans at once that look for open ports, each for about so many seconds."""
-        ports = max(2, min(59_999, int(INTENSITIES[intensity].packets * seconds / HOSTS)))
-        policy = _policy(intensity, ("nmap_discovery", "nmap"), f"{60_000 - ports}-59999")
-        return self._measure(f"ports, intensity {intensity}, {_scans(scans)}", policy, scans)
+        return self._measure(f"ports, intensity {intensity}, {_scans(scans)}", _sweep(intensity, seconds), scans)
 
-    def mixed(self, intensity: int, scans: int) -> Line:
-        """So many scans at once of several modules."""
-        policy = _policy(intensity, MIXED, "21,22,25,80,443,6379,8080,8443,11211")
+    def mixed(self, intensity: int, scans: int, seconds: float = SWEEP_SECONDS) -> Line:
+        """So many scans at once of several modules, with as many ports to look at as a sweep of its own has."""
+        policy = _policy(intensity, MIXED, f"{SERVICES},{_ports(intensity, seconds)}")
         return self._measure(f"modules, intensity {intensity}, {_scans(scans)}", policy, scans)
+
+    def on_two_workers(self, workers: TwoWorkers, intensity: int, scans: int, seconds: float = SWEEP_SECONDS) -> Line:
+        """The same sweeps by a whole platform: scans asked for by the command, and two workers that take them."""
+        policy = _sweep(intensity, seconds)
+        with self._estate.meter() as meter:
+            asked, ran_on = workers.carry_out(TARGET, policy, scans, MOST_SECONDS)
+        what = f"ports, intensity {intensity}, {scans} scans, {ran_on} workers"
+        return Line(what, INTENSITIES[intensity].packets, meter.reading(), _work(workers.store, asked))
 
     def passive(self) -> int:
         """How many packets a scan that is passive sends to anything but the name servers."""
@@ -104,14 +117,31 @@ class Bench:
         asked: Sequence[UUID] = [self.playing.ask(TARGET, policy) for _ in range(scans)]
         with self._estate.meter() as meter:
             self.playing.carry_out(*asked, seconds=MOST_SECONDS)
-        return Line(what, INTENSITIES[policy.intensity].packets, meter.reading(), self._work(asked))
+        return Line(what, INTENSITIES[policy.intensity].packets, meter.reading(), _work(self.playing.store, asked))
 
-    def _work(self, scans: Sequence[UUID]) -> tuple[float, float]:
-        """When the first unit of these scans that came after finding hosts began, and when the last one ended."""
-        span = select(func.min(ModuleRun.started_at), func.max(ModuleRun.finished_at))
-        with self.playing.store.read() as session:
-            begin, end = session.execute(span.where(ModuleRun.scan_id.in_(scans), ModuleRun.depth >= 1)).one()
-        return begin.timestamp(), end.timestamp()
+
+def _work(store: Store, scans: Sequence[UUID]) -> Sequence[tuple[float, float]]:
+    """When units of these scans looked for ports: spans that do not overlap, in order."""
+    ran = select(ModuleRun.started_at, ModuleRun.finished_at).order_by(ModuleRun.started_at)
+    spans: list[tuple[float, float]] = []
+    with store.read() as session:
+        units = ran.where(ModuleRun.scan_id.in_(scans), ModuleRun.module == "nmap", ModuleRun.depth == 1)
+        for began, ended in session.execute(units):
+            begin, end = began.timestamp(), ended.timestamp()
+            if spans and begin <= spans[-1][1]:
+                begin, end = spans[-1][0], max(end, spans.pop()[1])
+            spans.append((begin, end))
+    return spans
+
+
+def _sweep(intensity: int, seconds: float) -> ScanPolicy:
+    return _policy(intensity, ("nmap_discovery", "nmap"), _ports(intensity, seconds))
+
+
+def _ports(intensity: int, seconds: float) -> str:
+    """So many ports that a sweep of all hosts takes about so many seconds."""
+    ports = max(2, min(40_000, int(INTENSITIES[intensity].packets * seconds / HOSTS)))
+    return f"{60_000 - ports}-59999"
 
 
 def _policy(intensity: int, modules: Sequence[str], ports: str) -> ScanPolicy:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,43 @@ class Pulsar:
         """Scan, and return the command's exit code; `TimeoutError` where it takes longer than `seconds`."""
         return self._finish(self._start(["scan", "--policy", policy, "--", target], **options), seconds)
 
+    @contextmanager
+    def platform(self, seconds: float) -> Iterator[None]:
+        """The platform, running and answering; `TimeoutError` where it does not answer within `seconds`."""
+        with self._while_running(["up"]):
+            until = time.monotonic() + seconds
+            while self._run(["scans"]).returncode:
+                if time.monotonic() > until:
+                    raise TimeoutError(f"the platform did not answer within {seconds:.0f} s")
+                time.sleep(1)
+            yield
+
+    @contextmanager
+    def worker(self, name: str) -> Iterator[subprocess.Popen[Any]]:
+        """One worker more."""
+        with self._while_running(["worker", "--name", name]) as process:
+            yield process
+
+    def output(self, words: Sequence[str]) -> str:
+        """What the command prints; `subprocess.CalledProcessError` where it fails."""
+        done = self._run(words)
+        done.check_returncode()
+        return done.stdout
+
     def seen(self) -> Seen:
         """What the newest scan found."""
         return newest_scan(self.store_url)
+
+    def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return self._estate.scanner.run([*COMMAND, *words], env=self._environment, cwd=REPOSITORY, timeout=STOP_SECONDS)
+
+    @contextmanager
+    def _while_running(self, words: Sequence[str]) -> Iterator[subprocess.Popen[Any]]:
+        with self._start(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield process
+            finally:
+                _stop(process)
 
     def _start(self, words: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
         return self._estate.scanner.popen([*COMMAND, *words], env=self._environment, cwd=REPOSITORY, **options)
@@ -59,8 +95,12 @@ class Pulsar:
             except subprocess.TimeoutExpired:
                 raise TimeoutError(f"the scan did not end within {seconds:.0f} s") from None
             finally:
-                process.terminate()
-                try:
-                    process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -171,6 +171,9 @@ def test_silence_cancelling_and_pausing_of_a_running_scan_are_told() -> None:
     assert codes(scan=scan(Status.STARTED, renewed_at=ago(3)), run=run("CANCELLING", "Cancelling")) == [
         "being_cancelled"
     ]
+    asked = scan(Status.STARTED, renewed_at=ago(3), cancelled_at=ago(2))
+    told = cause("being_cancelled", scan=asked, run=None, away="Prefect is away").detail
+    assert told == "it is being cancelled since 2.0 s"
     assert "Suspended" in cause("run_paused", scan=scan(Status.STARTED), run=run("PAUSED", "Suspended")).detail
 
 
