@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TypedDict
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -26,6 +27,13 @@ HOLDERS = 200
 WORD = 255
 HOLDING = [StateType.PENDING, StateType.RUNNING]
 """The states in which Prefect counts a run against a limit of its pool or queue."""
+
+
+class _Place(TypedDict):
+    """Arguments of Prefect's client."""
+
+    work_pool_filter: filters.WorkPoolFilter
+    work_queue_filter: filters.WorkQueueFilter
 
 
 async def prefect(client: PrefectClient, pool: str, deployment: str) -> PrefectSeen:
@@ -72,7 +80,7 @@ async def _pool(client: PrefectClient, name: str) -> PoolSeen | None:
             WorkerSeen(clean(worker.name, WORD), worker.status == "ONLINE", worker.last_heartbeat_time)
             for worker in sorted(workers, key=lambda worker: worker.name)
         ),
-        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING, queues), work_pool_filter=_of_pool(name)),
+        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING), **_of(name, queues)),
     )
 
 
@@ -104,9 +112,7 @@ async def run_and_pool(client: PrefectClient, run_id: UUID, pool: str) -> tuple[
     found = await _pool(client, pool)
     if found is None or run is None or run.state_type != "SCHEDULED":
         return run, found, 0
-    holders = await client.read_flow_runs(
-        flow_run_filter=_in_states(HOLDING, found.queues), work_pool_filter=_of_pool(pool), limit=HOLDERS
-    )
+    holders = await client.read_flow_runs(flow_run_filter=_in_states(HOLDING), limit=HOLDERS, **_of(pool, found.queues))
     seen = tuple(filter(None, map(_run, holders)))
     held = PoolSeen(found.name, found.is_paused, found.limit, found.queues, found.workers, found.held, seen)
     return run, held, await _ahead_of(client, run, pool, found.queues)
@@ -116,9 +122,9 @@ async def _ahead_of(client: PrefectClient, run: RunSeen, pool: str, queues: Sequ
     if run.due is None:
         return 0
     earlier = filters.FlowRunFilterNextScheduledStartTime(before_=run.due)
-    waiting = _in_states([StateType.SCHEDULED], queues).model_copy(update={"next_scheduled_start_time": earlier})
+    waiting = _in_states([StateType.SCHEDULED]).model_copy(update={"next_scheduled_start_time": earlier})
     # The filter takes its bound in, and so this run itself.
-    return max(0, await client.count_flow_runs(flow_run_filter=waiting, work_pool_filter=_of_pool(pool)) - 1)
+    return max(0, await client.count_flow_runs(flow_run_filter=waiting, **_of(pool, queues)) - 1)
 
 
 def _run(run: FlowRun) -> RunSeen | None:
@@ -136,16 +142,18 @@ def _run(run: FlowRun) -> RunSeen | None:
     )
 
 
-def _in_states(types: list[StateType], queues: Sequence[WorkQueue | QueueSeen]) -> filters.FlowRunFilter:
-    """Runs in these states, of these queues."""
-    return filters.FlowRunFilter(
-        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=types)),
-        work_queue_name=filters.FlowRunFilterWorkQueueName(any_=[queue.name for queue in queues]),
-    )
+def _in_states(types: list[StateType]) -> filters.FlowRunFilter:
+    return filters.FlowRunFilter(state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=types)))
 
 
-def _of_pool(name: str) -> filters.WorkPoolFilter:
-    return filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[name]))
+def _of(pool: str, queues: Sequence[WorkQueue | QueueSeen]) -> _Place:
+    """The filters of runs that go through these queues of a pool."""
+    names = [queue.name for queue in queues]
+    return {
+        "work_pool_filter": filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+        # A run's own column for its queue is empty, whatever Prefect shows.
+        "work_queue_filter": filters.WorkQueueFilter(name=filters.WorkQueueFilterName(any_=names)),
+    }
 
 
 async def log(client: PrefectClient, run_id: UUID, level: int, after: datetime | None) -> list[Said]:

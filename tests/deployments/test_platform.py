@@ -309,13 +309,14 @@ def test_only_what_changed_is_deployed_again(directory: str, note: str, deployed
 
 def test_a_fingerprint_changes_with_the_flow_and_the_place(tmp_path: Path) -> None:
     marks = set()
-    for place, flow in (("one", "a"), ("one", "b"), ("two", "b")):
+    for place, flow, chores in (("one", "a", "a"), ("one", "b", "a"), ("two", "b", "a"), ("two", "b", "b")):
         root = tmp_path / place
         (root / "flows").mkdir(parents=True, exist_ok=True)
         (root / "prefect.yaml").write_text("name: pulsar")
         (root / "flows" / "scan.py").write_text(flow)
+        (root / "flows" / "maintenance.py").write_text(chores)
         marks.add(fingerprint(root))
-    assert len(marks) == 3
+    assert len(marks) == 4
 
 
 class Up:
