@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import pages, problems
 from api.access import Keys
 from api.asking import Desk
+from api.deliverer import Deliverer
 from api.diagnosis import Diagnosis
 from api.follower import Follower
 from api.guard import SizeGuard
@@ -26,10 +27,14 @@ from api.routers.extensions import extensions
 from api.routers.health import health
 from api.routers.lifecycle import scan_verbs
 from api.routers.modules import modules
+from api.routers.notifications import scan_notifications, webhooks
 from api.routers.policies import policies
 from api.routers.previews import previews
 from api.routers.scans import scans
+from api.routers.schedules import schedules
 from api.routers.scoping import asset_scopes, scan_scopes
+from api.schedule_keeper import ScheduleKeeper
+from api.scheduling import Schedules
 from footprint.settings import Settings
 from footprint.store import open_store
 
@@ -49,19 +54,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             async with PrefectGateway() as prefect:
                 reader = Reader(store)
-                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget)
                 desk = Desk(chosen, store, prefect)
+                app.state.schedules = scheduling = Schedules(chosen, prefect, desk)
+                keeper = ScheduleKeeper(store, prefect, scheduling)
+                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget, keeper=keeper)
                 app.state.settings, app.state.store, app.state.desk = chosen, store, desk
                 app.state.lifecycle = lifecycle = Lifecycle(chosen, prefect, desk)
                 app.state.kept_drifts = KeptDrifts()
                 app.state.reader, app.state.follower, app.state.keys = reader, follower, Keys(store)
                 app.state.diagnosis = Diagnosis(chosen, store, prefect, follower)
-                following = asyncio.create_task(follower.run())
+                deliverer = Deliverer(store, chosen, on_change=reader.forget)
+                background = [asyncio.create_task(one.run()) for one in (follower, deliverer)]
                 yield
                 lifecycle.close()
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+                for task in background:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
         finally:
             store.close()
 
@@ -71,8 +80,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SizeGuard)
     problems.install(app)
     pages.install(app)
-    nouns = (scans, scan_verbs, scan_details, scan_scopes, scan_differences)
+    nouns = (scans, scan_verbs, scan_details, scan_scopes, scan_differences, scan_notifications)
     owned = (assets, asset_details, asset_scopes, asset_changes)
-    for router in (*nouns, *owned, diagnosis, policies, previews, modules, extensions, health):
+    for router in (*nouns, *owned, schedules, diagnosis, webhooks, policies, previews, modules, extensions, health):
         app.include_router(router)
     return app

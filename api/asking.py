@@ -54,10 +54,11 @@ class Desk:
         policy = await anyio.to_thread.run_sync(_policy_asked, asked, limiter=self._limiter)
         return await self.start(lambda session: self._write_down(session, asked, policy, key))
 
-    async def start(self, write_down: Callable[[Session], Scan]) -> ScanOut:
+    async def start(self, write_down: Callable[[Session], Scan], *, withdraws: bool = True) -> ScanOut:
         """Write a scan down, and have Prefect carry it out once its window is open.
 
-        Raises as `ask` does, and what `write_down` raises.
+        Raises as `ask` does, and what `write_down` raises. Where it `withdraws` not, the scan is left while Prefect is
+        away.
         """
         scan_id, name, opens_at, known = await self.write(lambda session: _written(write_down(session)))
         if known:
@@ -65,6 +66,8 @@ class Desk:
         try:
             task_id = await self._prefect.start(scan_id, name, opens_at + EARLINESS if opens_at else None)
         except PrefectUnavailable:
+            if not withdraws:
+                raise
             # Its answer may have been lost and not the run: then a worker may have taken the scan up already.
             if begun := await self.write(lambda session: _withdrawn(session, scan_id)):
                 return begun

@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.prefect import PrefectGateway, PrefectHealth
+from api.schedule_keeper import ScheduleKeeper
 from footprint.errors import PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Silence, reconcile
 from footprint.states import Status
@@ -31,7 +32,14 @@ log = logging.getLogger("pulsar.api.follower")
 class Follower:
     """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when."""
 
-    def __init__(self, store: Store, prefect: PrefectGateway, work_dir: Path, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prefect: PrefectGateway,
+        work_dir: Path,
+        on_change: Callable[[], None],
+        keeper: ScheduleKeeper | None = None,
+    ) -> None:
         self.health = PrefectHealth(server=False, detail="not asked yet")
         self.heard_at: datetime | None = None
         self._store = store
@@ -39,6 +47,7 @@ class Follower:
         self._work_dir = work_dir
         self._on_change = on_change
         self._silence = Silence()
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Look until cancelled; a look that fails is said, and the next one follows."""
@@ -46,9 +55,11 @@ class Follower:
         while True:
             try:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
-                    self._hear(await self._prefect.health())
+                    await self._ask_after_health()
                 looks += 1
                 await self._look()
+                if self._keeper and await self._keeper.give_out():
+                    self._on_change()
             except PrefectUnavailable as away:
                 self._hear(PrefectHealth(server=False, detail=str(away)))
             except StoreUnavailable as away:
@@ -57,6 +68,13 @@ class Follower:
                 # Whatever it was, the scans must still be followed.
                 log.exception("a look at the live scans failed")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ask_after_health(self) -> None:
+        began_at = datetime.now(UTC)
+        self._hear(await self._prefect.health())
+        schedules = self.health.seen.schedules if self.health.seen else None
+        if self._keeper and schedules and await self._keeper.mend(schedules, began_at):
+            self._on_change()
 
     def _hear(self, health: PrefectHealth) -> None:
         if health.server != self.health.server:

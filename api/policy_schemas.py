@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Body
 from pydantic import BaseModel, Field, PlainValidator, create_model
 
+from footprint.notify_rules import NotifyRules
 from footprint.older_policy import LEVELS, OLDER_MODULES, SWITCH
 from footprint.policy import INLINE, ScanPolicy
 from footprint.store.policies import KnownPolicy
@@ -89,6 +90,7 @@ class FrozenPolicyOut(BaseModel):
     required: list[str]
     windows: list[TimeWindow]
     blackouts: list[date]
+    notify: NotifyRules
 
 
 class PolicyOut(FrozenPolicyOut):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
+from typing import TypeVar
 from uuid import UUID
 
 import httpx
@@ -19,13 +21,15 @@ from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStat
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Cancelling, Crashed, Scheduled
 
-from api import prefect_looks
+from api import prefect_looks, prefect_schedules
 from footprint.errors import PlatformError, PrefectRefuses, PrefectUnavailable
 from footprint.journal import Said
 from footprint.platform_facts import PoolSeen, PrefectSeen, RunSeen
 from footprint.reconciliation import RunState
 from footprint.text import clean
+from footprint.timing import Timing
 
+T = TypeVar("T")
 VERSION = version("prefect")
 DEPLOYMENT = "dispatch_scan/pulsar"
 POOL = "pulsar"
@@ -81,14 +85,7 @@ class PrefectGateway:
         Returns its id.
         """
         async with _bounded(START_SECONDS), self._turn:
-            for pause in BUSY_PAUSES:
-                try:
-                    return await self._create(scan_id, name, at)
-                except PrefectHTTPStatusError as error:
-                    if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                        raise
-                await asyncio.sleep(pause)
-            return await self._create(scan_id, name, at)
+            return await _patiently(partial(self._create, scan_id, name, at))
 
     async def _create(self, scan_id: UUID, name: str, at: datetime | None) -> UUID:
         if self._deployment is None:
@@ -153,6 +150,18 @@ class PrefectGateway:
         async with _bounded():
             await self._client.set_flow_run_state(run_id, Scheduled(message="The scan is resumed."), force=True)
 
+    async def put_schedule(self, schedule_id: UUID, timing: Timing, *, active: bool) -> tuple[UUID, UUID]:
+        """Make a schedule that starts scans, or change it; returns its id in Prefect and the deployment's."""
+        async with _bounded(START_SECONDS), self._turn:
+            deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
+            put = partial(prefect_schedules.put, self._client, deployment, schedule_id, timing, active=active)
+            return await _patiently(put), deployment
+
+    async def remove_schedule(self, deployment: UUID, prefect_id: UUID) -> None:
+        """Remove a schedule and the runs that it made; one that is not there is removed already."""
+        async with _bounded(START_SECONDS), self._turn:
+            await _patiently(partial(prefect_schedules.remove, self._client, deployment, prefect_id))
+
     async def run_and_pool(self, run_id: UUID) -> tuple[RunSeen | None, PoolSeen | None, int]:
         """A run, the pool with the runs that hold its places, and how many runs come before this one."""
         async with _bounded():
@@ -187,6 +196,18 @@ def _state(state: State, run: FlowRun) -> RunState:
         has_started=run.run_count > 0,
         ended_at=run.end_time,
     )
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while Prefect is busy: its SQLite was locked."""
+    for pause in BUSY_PAUSES:
+        try:
+            return await ask()
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                raise
+        await asyncio.sleep(pause)
+    return await ask()
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, StateType, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
+from api import prefect_schedules
 from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
 from footprint.text import clean
@@ -100,7 +101,14 @@ async def _schedules(client: PrefectClient, name: str) -> SchedulesSeen | None:
     )
     active = sum(schedule.active for schedule in deployment.schedules)
     count = await client.count_flow_runs(flow_run_filter=late)
-    return SchedulesSeen(active, len(deployment.schedules) - active, deployment.paused, count)
+    return SchedulesSeen(
+        active,
+        len(deployment.schedules) - active,
+        deployment.paused,
+        count,
+        known=tuple(map(prefect_schedules.seen, deployment.schedules)),
+        deployment_id=deployment.id,
+    )
 
 
 async def run_and_pool(client: PrefectClient, run_id: UUID, pool: str) -> tuple[RunSeen | None, PoolSeen | None, int]:

@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 
 from footprint.errors import (
     Conflict,
+    FaultyRequest,
     InstallationError,
-    InvalidPolicy,
     NotAuthorized,
     NotFound,
     PulsarError,
@@ -68,7 +68,7 @@ async def _pulsar_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PulsarError)
     status = next(status for kind, status in STATUS_OF if isinstance(error, kind))
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TransientError) else None
-    faults = error.faults if isinstance(error, InvalidPolicy) else ()
+    faults = error.faults if isinstance(error, FaultyRequest) else ()
     return problem(status, error.code, error.detail, error.hint, headers, faults)
 
 

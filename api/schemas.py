@@ -104,6 +104,7 @@ SCAN_EXAMPLE = {
         }
     ],
     "waiting": None,
+    "schedule": None,
     "resumed_from": None,
     "cancelled_at": None,
     "processes_ended": None,
@@ -125,8 +126,9 @@ SCAN_EXAMPLE = {
 class ScanOut(BaseModel):
     """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC.
 
-    `waiting` says what it waits for, if for more than a worker; `resumed_from` is the scan whose finished units it took
-    over. A cancel leaves its receipt: when it was asked for, how many processes were ended, when none was left.
+    `waiting` says what it waits for, if for more than a worker; `schedule` is the one that asked for it, `resumed_from`
+    the scan whose finished units it took over. A cancel leaves its receipt: when it was asked for, how many processes
+    were ended, when none was left.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SCAN_EXAMPLE]})  # type: ignore[list-item]
@@ -149,6 +151,7 @@ class ScanOut(BaseModel):
     counts: CountsOut
     score: float | None
     waiting: str | None
+    schedule: UUID | None
     resumed_from: UUID | None
     cancelled_at: datetime | None
     processes_ended: int | None
@@ -177,6 +180,7 @@ class ScanOut(BaseModel):
             counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
             score=scan.score,
             waiting=scan.waiting,
+            schedule=scan.schedule_id,
             resumed_from=scan.resumed_from,
             cancelled_at=scan.cancelled_at,
             processes_ended=scan.processes_ended,

@@ -67,6 +67,7 @@ class Scan(Answer):
     modules: tuple[ModuleRun, ...] = ()
     counts: Counts = Counts()
     waiting: str | None = None
+    schedule: str | None = None
     processes_ended: int | None = None
 
     @property
@@ -191,6 +192,24 @@ class Policy(Answer):
 
     name: str
     description: str = ""
+
+
+class Webhook(Answer):
+    """A signed webhook; `secret` is there only when it was just made."""
+
+    name: str
+    url: str
+    receiver: str = ""
+    created_at: str = ""
+    secret: str | None = None
+
+
+class Trial(Answer):
+    """What became of a test of a webhook."""
+
+    delivered: bool
+    event_id: str = ""
+    error: str | None = None
 
 
 class Cause(Answer):

@@ -27,9 +27,13 @@ from deployments.answers import (
     Scans,
     Service,
     TechnologyFound,
+    Trial,
+    Webhook,
 )
 from deployments.preview_answers import Preview
+from deployments.schedule_answers import Schedule, ScheduleRun
 from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
+from footprint.notify_rules import NAME_PATTERN
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -186,6 +190,52 @@ class Api:
         """Forget a policy."""
         self._ask("DELETE", _policy_path(name))
 
+    def add_schedule(self, said: dict[str, Any]) -> Schedule:
+        """Make a schedule."""
+        return _shaped(Schedule, self._ask("POST", "/api/schedules/", json=said))
+
+    def schedules(self) -> list[Schedule]:
+        """Every schedule."""
+        return self._all(Schedule, "/api/schedules/")
+
+    def schedule(self, schedule_id: str) -> Schedule:
+        """One schedule."""
+        return _shaped(Schedule, self._ask("GET", _schedule_path(schedule_id)))
+
+    def schedule_runs(self, schedule_id: str) -> list[ScheduleRun]:
+        """The last ten times that it came due."""
+        page = self._ask("GET", f"{_schedule_path(schedule_id)}runs/", params={"page": 1, "page_size": 10})
+        return _all_shaped(ScheduleRun, page.get("results") if isinstance(page, dict) else None)
+
+    def change_schedule(self, schedule_id: str, verb: str) -> Schedule:
+        """Pause or resume a schedule."""
+        return _shaped(Schedule, self._ask("POST", f"{_schedule_path(schedule_id)}{verb}/"))
+
+    def run_schedule(self, schedule_id: str) -> Scan:
+        """Have a schedule's scan made now."""
+        return _shaped(Scan, self._ask("POST", f"{_schedule_path(schedule_id)}run/"))
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule."""
+        self._ask("DELETE", _schedule_path(schedule_id))
+
+    def webhooks(self) -> list[Webhook]:
+        """Every signed webhook."""
+        return self._all(Webhook, "/api/webhooks/")
+
+    def add_webhook(self, name: str, url: str, secret: str | None) -> Webhook:
+        """Keep a webhook; the answer has its secret."""
+        said = {"name": name, "url": url} | ({"secret": secret} if secret else {})
+        return _shaped(Webhook, self._ask("POST", "/api/webhooks/", json=said))
+
+    def test_webhook(self, name: str) -> Trial:
+        """Send a webhook a test."""
+        return _shaped(Trial, self._ask("POST", f"{_webhook_path(name)}test/"))
+
+    def delete_webhook(self, name: str) -> None:
+        """Forget a webhook."""
+        self._ask("DELETE", _webhook_path(name))
+
     def preview(self, target: str, policy: str | dict[str, Any]) -> Preview:
         """What a scan would do, by a policy's name or with a policy for it alone."""
         body = {"target": target, "policy": policy}
@@ -255,10 +305,22 @@ def _path_word(scan_id: str) -> str:
     return scan_id
 
 
+def _schedule_path(schedule_id: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", schedule_id):
+        raise NotFound("there is no schedule of that id", hint="`pulsar schedule list` lists them")
+    return f"/api/schedules/{schedule_id}/"
+
+
 def _policy_path(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", name):
         raise NotFound("there is no policy of that name", hint="`pulsar policies` lists them")
     return f"/api/policies/{name}/"
+
+
+def _webhook_path(name: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise NotFound("there is no webhook of that name", hint="`pulsar webhook list` lists them")
+    return f"/api/webhooks/{name}/"
 
 
 def _content(response: httpx.Response) -> Any:

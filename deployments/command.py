@@ -26,7 +26,9 @@ from deployments.policy_command import policies_here, policy_app
 from deployments.policy_files import policy_given
 from deployments.previewing import previewed
 from deployments.scanning import Wish, ask, carry_out
+from deployments.schedule_command import schedule_app
 from deployments.show_preview import show_preview
+from deployments.webhook_command import webhook_app
 from footprint.errors import PulsarError, RequestError
 from footprint.policy import DEFAULT_POLICY
 from footprint.settings import Settings
@@ -70,6 +72,8 @@ app.add_typer(extension_app, name="extension")
 for verb in (explain, logs, doctor):
     app.command()(verb)
 app.add_typer(policy_app, name="policy")
+app.add_typer(schedule_app, name="schedule")
+app.add_typer(webhook_app, name="webhook")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on stdout.")]
 Found = TypeVar("Found", bound=Answer | list[Module] | list[Policy])
 ScanId = Annotated[str, typer.Argument(metavar="ID", help="The scan's id, as `pulsar scans` lists it.")]

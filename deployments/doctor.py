@@ -118,10 +118,14 @@ def _tools(settings: Settings, store: Store | None) -> Iterator[Line]:
 
 
 def _sandbox(settings: Settings) -> Line:
+    from tasks.extension import reduced
+    from tasks.extension_reach import REMEDY
     from tasks.sandbox import check_sandbox
 
     try:
         check_sandbox(settings.home, settings.work_dir)
     except SandboxMissing as error:
         return doctor.warn("sandbox", error.detail, error.hint)
+    if unheld := reduced(settings):
+        return doctor.warn("sandbox", unheld, REMEDY)
     return doctor.ok("sandbox", "extensions are held")

@@ -18,7 +18,7 @@ from footprint.records import DomainName, Finding, Host, Network, Service
 from footprint.target import canonical_address, parse_target
 
 if TYPE_CHECKING:
-    from tasks.extension import Trial
+    from tasks.extension_trial import Trial
 
 extension_app = typer.Typer(help="Scanner extensions of your own, run in a sandbox.", no_args_is_help=True)
 PRINTED_LINES = 200
@@ -33,31 +33,41 @@ Called = Annotated[
 def list_extensions() -> None:
     """List the extensions of this home, and what is wrong with those that cannot be run."""
     settings = read_settings()
-    table = show.table_of("extension", "accepts", ">seconds", ">MiB", "what it does, what to do")
-    for one in installed(settings.home):
+    table = show.table_of("extension", "accepts", "network", ">seconds", ">MiB", "what it does, what to do")
+    found = installed(settings.home)
+    for one in found:
         if isinstance(one, Broken):
             said = Text(show.one_line(one.error.detail, show.SENTENCE), style="yellow")
-            table.add_row(show.plain(one.name), "", "", "", said)
+            table.add_row(show.plain(one.name), "", "", "", "", said)
         else:
             table.add_row(show.plain(one.name), *_cells(one.manifest))
     show.listed(table, f"No extension is installed: a folder each in {settings.home / 'extensions'}.")
+    if any(isinstance(one, Extension) and one.manifest.is_scoped for one in found):
+        from tasks.extension import reduced
+
+        if unheld := reduced(settings):
+            show.note(show.one_line(unheld, show.SENTENCE))
 
 
 def _cells(manifest: Manifest) -> tuple[Text, ...]:
     accepts = ", ".join(manifest.accepts)
     only = [*manifest.services, *map(str, manifest.ports)]
-    cells = (f"{accepts} ({', '.join(only)})" if only else accepts, str(manifest.timeout), str(manifest.memory))
+    kinds = f"{accepts} ({', '.join(only)})" if only else accepts
+    cells = (kinds, manifest.network, str(manifest.timeout), str(manifest.memory))
     return (*map(show.plain, cells), show.plain(manifest.description))
 
 
 @extension_app.command("check")
 def check_extension(name: Called) -> None:
     """Check an extension's manifest, and whether this machine can hold it; nothing of it is run."""
+    from tasks.extension_reach import check_reach
     from tasks.sandbox import check_sandbox
 
     settings = read_settings()
-    extension_named(settings.home, name)
+    extension = extension_named(settings.home, name)
     check_sandbox(settings.home, settings.work_dir)
+    if extension.manifest.is_scoped:
+        check_reach(settings.work_dir)
     show.say("In order.")
 
 
@@ -66,10 +76,14 @@ def run_extension(
     name: Called,
     target: Annotated[str, typer.Argument(help="A name, an address, or address:port/service: whatever it accepts.")],
 ) -> None:
-    """Run an extension once, as a scan would: its output, its findings, the time and the memory that it took."""
+    """Run an extension once, as a scan would: its output, its findings, the time and the memory that it took.
+
+    One whose network is scoped sends to the target: that must be in this installation's scope.
+    """
     from footprint.store.surroundings import Surroundings
-    from tasks.extension import try_extension
     from tasks.extension_answers import told_of
+    from tasks.extension_reach import check_reach
+    from tasks.extension_trial import try_extension
     from tasks.runner import Limits
     from tasks.sandbox import check_sandbox
 
@@ -78,7 +92,14 @@ def run_extension(
     record = _record(target, extension.manifest)
     check_sandbox(settings.home, settings.work_dir)
     limits = Limits(extension.manifest.timeout, settings.work_dir)
-    trial = try_extension(extension, record, told_of(record, Surroundings()), limits, extension.manifest.memory)
+    reach, around = None, Surroundings()
+    if extension.manifest.is_scoped:
+        from deployments.extension_reach import reach_by_hand
+
+        check_reach(settings.work_dir)
+        reach, around = reach_by_hand(record, settings)
+        show.note(f"It reaches {', '.join(reach.addresses)}.")
+    trial = try_extension(extension, record, told_of(record, around), limits, extension.manifest.memory, reach)
     _print(extension, trial)
     raise typer.Exit(1 if trial.error else 0)
 

@@ -119,12 +119,14 @@ def trouble_listening(host: str, port: int) -> OSError | None:
     return None
 
 
-def listening_ports() -> list[int]:
-    """The TCP ports that this very process listens on (proc(5), /proc/net/tcp)."""
+def listening_ports(*pids: int) -> list[int]:
+    """The TCP ports that these processes listen on, this very one where none is given (proc(5), /proc/net/tcp)."""
     own = set()
-    for entry in Path("/proc/self/fd").iterdir():
+    for pid in pids or ("self",):
         with contextlib.suppress(OSError):
-            own.add(str(entry.readlink()))
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    own.add(str(entry.readlink()))
     ports = set()
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/self/net", table).read_text().splitlines()[1:]:

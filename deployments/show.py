@@ -120,6 +120,7 @@ def scan_details(scan: Scan) -> None:
         ("target", scan.target),
         ("policy", scan.policy),
         ("comment", scan.comment),
+        ("schedule", scan.schedule or ""),
         ("asked for", moment(scan.created_at)),
     ):
         if value:

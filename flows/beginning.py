@@ -19,6 +19,7 @@ from footprint.store.cancelling import REVOKED
 from footprint.store.endings import finish
 from footprint.store.resumption import put_back
 from footprint.store.scans import Begun, begin, insert_scan, scan_of_task
+from footprint.store.schedule_turns import LONG, predecessor, waits_for
 from footprint.store.tables import Scan, now
 from footprint.verdict import Verdict
 from footprint.windows import Closed
@@ -58,7 +59,7 @@ def begin_scan(
 
 
 def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | State | None:
-    """Why a scan is not to be taken up now: its window is closed, or it was cancelled. None where it may be."""
+    """Why a scan is not to be taken up now: its window is closed, it is queued, it was cancelled. None: it may be."""
     scan = session.get(Scan, scan_id)
     if scan is None or Status(scan.status) is Status.REVOKED:
         return Cancelled(message="The scan was cancelled before it began.") if scan else None
@@ -67,11 +68,17 @@ def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | Stat
     if scan.cancelled_at is not None and not Status(scan.status).is_terminal:
         finish(session, scan_id, Verdict(Status.REVOKED), REVOKED)
         return Cancelled(message="The scan was cancelled before it went on.")
+    if (before := predecessor(session, scan)) is not None:
+        return _put_back(session, scan, Waiting(now() + LONG, waits_for(before)))
     stands = ScanPolicy.model_validate(scan.policy).standing_at(now())
     if not isinstance(stands, Closed) or Status(scan.status).is_terminal:
         return None
     if stands.opens_at is None:
         finish(session, scan_id, Verdict(Status.FAILURE, error=str(stands)), "Failed")
         return Failed(message=str(stands))
-    put_back(session, scan_id, attempt=scan.attempt, reason=str(stands), at=stands.opens_at)
-    return Waiting(stands.opens_at, str(stands))
+    return _put_back(session, scan, Waiting(stands.opens_at, str(stands)))
+
+
+def _put_back(session: Session, scan: Scan, waiting: Waiting) -> Waiting:
+    put_back(session, scan.id, attempt=scan.attempt, reason=waiting.reason, at=waiting.opens_at)
+    return waiting

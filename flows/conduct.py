@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from flows.events import tell_changed, tell_finished, tell_started
 from flows.frontier import Bounds, Frontier
 from flows.gate import Gate
 from flows.pausing import Waiting, is_run_cancelled
@@ -34,6 +35,7 @@ from footprint.store.endings import finish
 from footprint.store.inventory import records_of
 from footprint.store.ledger import Owner, release
 from footprint.store.left_out import keep_left_out
+from footprint.store.outbox import decide
 from footprint.store.resumption import CRASH_PAUSE, put_back
 from footprint.store.scans import Begun, keep_alive
 from footprint.store.tables import Scan, now
@@ -139,6 +141,7 @@ class Conductor:
             self._frontier.resume(self._here.store.keep(partial(finished_units, scan_id=self._scan.id)))
         self._frontier.offer(seeds(self._scan.target))
         self._opening = self._scan.policy.standing_at(now())
+        tell_started(self._scan)
         self._publish()
         while self._spawn() or self._running:
             self._absorb()
@@ -238,7 +241,9 @@ class Conductor:
 
     def _revoke(self) -> State:
         end_processes_of(self._scan.id)
-        self._here.store.keep(partial(self._finish, verdict=Verdict(Status.REVOKED), state=REVOKED))
+        verdict = Verdict(Status.REVOKED)
+        self._here.store.keep(partial(self._finish, verdict=verdict, state=REVOKED))
+        tell_finished(self._scan, verdict)
         return Cancelled(message=f"The scan was cancelled; {self._processes} processes were ended.")
 
     def _wait(self, waiting: Waiting) -> Waiting:
@@ -261,6 +266,7 @@ class Conductor:
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
         self._tell(verdict)
         drift = self._note_changes() if verdict.status is Status.SUCCESS else None
+        tell_changed(self._scan, drift)
         self._shown.complete(partial(publish_report, self._here.store, self._scan, verdict, drift))
         if verdict.status is Status.SUCCESS:
             return Completed(message=f"{len(reports)} units, {len(verdict.warnings)} warnings")
@@ -285,14 +291,19 @@ class Conductor:
         try:
             with store.read() as session:
                 drift = drift_at_end(session, self._scan.id)
-            if drift is not None:
-                store.keep(partial(write_down, drift=drift))
+            store.keep(partial(self._write_changes, drift=drift))
             return drift
         except Exception:
             get_run_logger().exception("what changed since the last scan could not be written down")
             return None
 
+    def _write_changes(self, session: Session, drift: Drift | None) -> None:
+        if drift is not None:
+            write_down(session, drift)
+        decide(session, self._scan.id, drift)
+
     def _tell(self, verdict: Verdict) -> None:
+        tell_finished(self._scan, verdict)
         log = get_run_logger()
         for warning in verdict.warnings:
             log.warning("%s", warning)

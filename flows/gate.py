@@ -16,6 +16,7 @@ from footprint.store.units import Unit
 from tasks.catalogue import tool_named
 from tasks.installation import Installation
 from tasks.pacing import load_of, too_heavy
+from tasks.tool import Tool
 from tasks.unit import options_of
 
 NOTHING = Load(0.0, connections=0, fewest=0)
@@ -35,10 +36,12 @@ class Gate:
         self._allowance = allowance_of(scan.policy, here.settings)
         self._claims: list[Claim] = []
         self._options: dict[str, Any] = {}
+        self._tools: dict[str, Tool] = {}
 
     def look(self) -> None:
         """Begin a round: see what is claimed now, and forget what was waited for."""
         self.waits = {}
+        self._tools = {}  # what a module risks may depend on what is installed meanwhile
         # Where the store is away, the last look will do: nothing is claimed before it is back.
         with suppress(StoreUnavailable), self._here.store.read() as session:
             self._claims = claims_now(session)
@@ -75,10 +78,15 @@ class Gate:
 
     def _load(self, unit: Unit) -> Load | None:
         """What the unit would send one destination; None where that is nothing."""
-        tool, policy = tool_named(unit.module), self._scan.policy
+        tool, policy = self._tool(unit.module), self._scan.policy
         try:
             if unit.module not in self._options:
                 self._options[unit.module] = options_of(tool, policy, self._here.settings)
         except ValidationError:
             return None
         return load_of(tool, unit.records, self._options[unit.module])
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            self._tools[name] = tool_named(name).here(self._here.settings)
+        return self._tools[name]

@@ -12,6 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.beginning import begin_scan
 from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back, step_aside
+from flows.scheduled import begin_scheduled, schedule_of_run
 from footprint.errors import ScanStopped
 from footprint.policy import DEFAULT_POLICY
 
@@ -29,6 +30,7 @@ def dispatch_scan(
     policy: str = DEFAULT_POLICY,
     comment: str = "",
     scan_id: UUID | None = None,
+    schedule_id: UUID | None = None,
 ) -> State:
     """Scan one target: spawn a task for each unit of work, as long as there is any, and judge what came of it.
 
@@ -37,8 +39,14 @@ def dispatch_scan(
         policy: How: passive, quick, full_discovery, stealth, network_sweep, or a policy of your own.
         comment: A remark that is kept with the scan.
         scan_id: Leave this empty: the API gives it, for a scan that is written down already.
+        schedule_id: Leave this empty: the API's schedules give it, and what they scan is looked up.
     """
-    scan = begin_scan(UUID(flow_run.id), scan_id, target=target, policy=policy, comment=comment)
+    run_id = UUID(flow_run.id)
+    if scan_id is None and not target:
+        schedule_id = schedule_id or schedule_of_run()
+    if schedule_id is not None and (ended := begin_scheduled(run_id, schedule_id)) is not None:
+        return ended
+    scan = begin_scan(run_id, scan_id, target=target, policy=policy, comment=comment)
     if isinstance(scan, Waiting):
         give_back(scan)
     if isinstance(scan, State):
@@ -48,11 +56,11 @@ def dispatch_scan(
     try:
         with conductor:
             conductor.play()
-            ended = conductor.conclude()
+            verdict = conductor.conclude()
     except ScanStopped:
         if conductor.is_overtaken():
             step_aside()
         raise
-    if isinstance(ended, Waiting):
-        give_back(ended)
-    return ended
+    if isinstance(verdict, Waiting):
+        give_back(verdict)
+    return verdict

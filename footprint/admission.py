@@ -20,8 +20,8 @@ from footprint.target import parse_target
 class NewScan:
     """A request that may be carried out. `origin` is who asked: api, prefect or schedule.
 
-    `inline` is True where the policy came with the request, and False where it was named; `scope` is what assets say of
-    its scope now.
+    `schedule` is the schedule that asked, and at which of its times. `inline` is True where the policy came with the
+    request, and False where it was named; `scope` is what assets say of its scope now.
     """
 
     target: DomainName | Host | Network
@@ -32,6 +32,7 @@ class NewScan:
     idempotency_key: str | None = None
     inline: bool = False
     scope: AssetScope = NOTHING_SAID
+    schedule: tuple[UUID, int] | None = None
 
     @property
     def digest(self) -> str:
@@ -56,6 +57,7 @@ def admit(
     idempotency_key: str | None = None,
     find: Callable[[str], ScanPolicy] = policy_named,
     scoped: Callable[[DomainName | Host | Network], AssetScope] = of_no_asset,
+    schedule: tuple[UUID, int] | None = None,
 ) -> NewScan:
     """Check a request for a scan. `policy` is a policy's name, which `find` looks up, or a policy of its own.
 
@@ -77,6 +79,7 @@ def admit(
         idempotency_key=idempotency_key,
         inline=inline,
         scope=said,
+        schedule=schedule,
     )
 
 

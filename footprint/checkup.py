@@ -43,10 +43,13 @@ def check_home(settings: Settings, stored: StoreSeen | None, prefect: PrefectSee
     yield doctor.judge_clock(drifts)
     yield doctor.judge_disk(free_space(settings.home))
     if stored is None:
-        yield from doctor.unknown("stuck_scans", "leftovers", "feeds", "quarantine", "cleanup", "backup")
+        yield from doctor.unknown(
+            "stuck_scans", "leftovers", "notifications", "feeds", "quarantine", "cleanup", "backup"
+        )
         return
     yield doctor.judge_scans(stored.live, now, may_begin=_may_begin(settings, prefect, now))
     yield doctor.judge_leftovers(leftovers(settings.work_dir, {scan.id for scan in stored.live}))
+    yield doctor.judge_notifications(stored.untold)
     yield doctor.judge_feeds(stored.feeds, now)
     yield doctor.judge_quarantine(stored.quarantined)
     yield doctor.judge_chore(CLEANUP, stored.chores, now)

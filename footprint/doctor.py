@@ -79,6 +79,10 @@ CHECKS: dict[str, Check] = {
         "run the worker as root, or with ambient `CAP_NET_RAW` and `CAP_NET_ADMIN`",
     ),
     "sandbox": Check("extensions are skipped", "bubblewrap 0.8 or newer, and user namespaces"),
+    "notifications": Check(
+        "nobody hears of scans although a policy has `notify`",
+        "what the line says; `pulsar webhook test NAME`; a Prefect block in the Prefect UI, under Blocks",
+    ),
     "feeds": Check("`cve_match` is skipped, or misses new CVEs", "`pulsar feeds update`, daily"),
     "quarantine": Check(
         "scans end with warnings that a tool is quarantined", "`pulsar tools check` says what it says now; release it"
@@ -116,6 +120,21 @@ class ChoreSeen:
     at: datetime
     is_well: bool
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellingTrouble:
+    """A receiver that cannot be told: how many notifications wait for it or were given up lately; the last error."""
+
+    receiver: str
+    waiting: int
+    given_up: int
+    error: str
+
+    def __str__(self) -> str:
+        counts = ((self.waiting, "waiting"), (self.given_up, "given up"))
+        said = " and ".join(f"{count} {word}" for count, word in counts if count)
+        return f"{self.receiver}: {said}: {self.error}"
 
 
 def ok(name: str, detail: str) -> Line:
@@ -198,9 +217,13 @@ def _judge_schedules(seen: PrefectSeen) -> Line:
     if found is None:
         return fail("schedules", "the flow is not deployed", "`pulsar up` deploys it, or `prefect deploy --all`")
     if found.late:
-        return warn("schedules", f"late runs: {found.late}")
-    if found.is_deployment_paused or found.paused:
-        return warn("schedules", "all are paused" if found.is_deployment_paused else f"{found.paused} paused")
+        return warn("schedules", f"late runs: {found.late}", "more places (PULSAR_SCANS_AT_ONCE) or workers")
+    if found.is_deployment_paused:
+        return warn("schedules", "all are paused", "resume the deployment in the Prefect UI")
+    if found.paused:
+        return warn(
+            "schedules", f"{found.paused} paused", "`pulsar schedule list` names them, and `resume` resumes one"
+        )
     return ok("schedules", f"{found.active} active, none late")
 
 
@@ -245,6 +268,13 @@ def judge_leftovers(names: Sequence[str]) -> Line:
     if not names:
         return ok("leftovers", "none")
     return warn("leftovers", f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
+
+
+def judge_notifications(troubles: Sequence[TellingTrouble]) -> Line:
+    """Receivers that cannot be told."""
+    if not troubles:
+        return ok("notifications", "none is overdue")
+    return warn("notifications", _some([str(one) for one in troubles]))
 
 
 def judge_feeds(feeds: Sequence[FeedSeen], now: datetime) -> Line:

@@ -6,8 +6,10 @@ PulsarError
 │   ├── TargetRefused       it is one, and may not be touched
 │   ├── NotAuthorized       nobody who may has allowed it to be looked at actively
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
+│   ├── InvalidSchedule     one that never comes due, or too often, or is not one
 │   ├── InvalidExtension    its manifest or its script cannot be taken
 │   ├── InvalidBackup       it is no sound copy of a store that this version knows
+│   ├── InvalidWebhook      nothing may be sent to its address
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
@@ -24,7 +26,8 @@ PulsarError
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
 │   │   └── PrefectRefuses  it answers, and does not take our password
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── NotDelivered        a notification did not reach its receiver
 └── UnitError               give this unit of work up; the scan goes on and says so
     ├── ToolTimedOut
     ├── ToolCrashed         it failed, by its own account
@@ -42,7 +45,7 @@ PulsarError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from footprint.faults import Fault
 
@@ -86,19 +89,25 @@ class NotAuthorized(RequestError):
     code = "not_authorized"
 
 
-class InvalidPolicy(RequestError):
+class FaultyRequest(RequestError):
     """`faults` are the fields at fault, where it is their doing."""
-
-    code = "invalid_policy"
 
     def __init__(self, detail: str, *, hint: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail, hint=hint)
         self.faults = tuple(faults)
 
     @classmethod
-    def because_of(cls, faults: Sequence[Fault]) -> InvalidPolicy:
+    def because_of(cls, faults: Sequence[Fault]) -> Self:
         """The error that names these fields, each with its bound."""
         return cls(sentence_of(faults), faults=faults)
+
+
+class InvalidPolicy(FaultyRequest):
+    code = "invalid_policy"
+
+
+class InvalidSchedule(FaultyRequest):
+    code = "invalid_schedule"
 
 
 def sentence_of(faults: Sequence[Fault]) -> str:
@@ -114,6 +123,13 @@ class InvalidExtension(RequestError):
 
 class InvalidBackup(RequestError):
     code = "invalid_backup"
+
+
+class InvalidWebhook(FaultyRequest):
+    code = "invalid_webhook"
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"url: {problem}", hint=hint, faults=(Fault("url", problem),))
 
 
 class NotFound(RequestError):
@@ -187,6 +203,10 @@ class PrefectRefuses(PrefectUnavailable):
 
 class StoreUnavailable(TransientError):
     code = "store_unavailable"
+
+
+class NotDelivered(TransientError):
+    code = "not_delivered"
 
 
 class UnitError(PulsarError):

@@ -19,6 +19,15 @@ SILENT_AFTER = timedelta(seconds=15)
 NAMED = 5
 """Scans, units and modules that are named before the rest is counted."""
 
+TELLINGS = (
+    ("delivered", "told", "told of it", ""),
+    ("pending", "to_be_told", "still to be told of it", "it is tried again, for a day; is the receiver there?"),
+    ("given_up", "not_told", "not told of it, and given up", "look at the receiver; `pulsar webhook test NAME`"),
+    ("undecided", "to_be_decided", "may have to be told, once it is known what changed", ""),
+    ("not_needed", "no_news", "not told of it, as there is nothing that its policy wants told", ""),
+)
+"""How far the telling of a receiver is: the cause's code, what is said, what to do where it was tried in vain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -50,7 +59,7 @@ def _phase(facts: Facts) -> tuple[Sequence[Finder], Cause]:
 
 def _opening(facts: Facts) -> str:
     scan = facts.scan
-    name = f"The scan of {scan.target}"
+    name = f"The scan of {scan.target}{f', for schedule {scan.schedule},' if scan.schedule else ''}"
     if scan.status.is_terminal:
         begun = scan.started_at or scan.created_at
         return f"{name} ended after {_span(begun, scan.finished_at or begun)}: {scan.status}."
@@ -145,7 +154,7 @@ def _held_by(facts: Facts) -> str:
 
 def _scheduled(facts: Facts) -> Iterator[Cause]:
     run = facts.run
-    if run is None or run.state_type != "SCHEDULED" or run.due is None:
+    if run is None or run.state_type != "SCHEDULED" or run.due is None or facts.scan.is_queued:
         return
     if run.due > facts.now:
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
@@ -158,7 +167,9 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
 def _put_back(facts: Facts) -> Iterator[Cause]:
     scan = facts.scan
     at = scan.resume_at or (facts.run.due if facts.run else None)
-    if scan.put_back and at and at > facts.now:
+    if scan.is_queued:
+        yield Cause("queued", scan.put_back or "", "wait, or cancel that scan")
+    elif scan.put_back and at and at > facts.now:
         yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
 
 
@@ -250,6 +261,16 @@ def _warnings(facts: Facts) -> Iterator[Cause]:
     yield Cause("warnings", first, "" if len(warnings) == 1 else f"`pulsar status {facts.scan.id}` shows them all")
 
 
+def _told(facts: Facts) -> Iterator[Cause]:
+    tellings = facts.scan.tellings
+    for status, code, said, remedy in TELLINGS:
+        some = [one for one in tellings if one.status == status]
+        if some:
+            names = ", ".join(f"{one.receiver}{f', {one.error}' if one.error else ''}" for one in some[:NAMED])
+            is_in_vain = any(one.error for one in some)
+            yield Cause(code, f"{said}: {names}", remedy if is_in_vain else "", since=some[0].at)
+
+
 WAITING: tuple[Finder, ...] = (
     _put_back, _prefect_away, _run_gone, _being_stopped, _paused, _no_worker, _limit_reached, _scheduled,
     _being_started,
@@ -257,5 +278,5 @@ WAITING: tuple[Finder, ...] = (
 """Why a scan that has not begun, or waits for another try, waits."""
 RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _held, _prefect_away)
 """What a scan that runs is at."""
-ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings)
+ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings, _told)
 """With what verdict a scan ended, and why."""

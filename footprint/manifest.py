@@ -52,7 +52,9 @@ class Manifest(BaseModel):
     )
     timeout: int = Field(default=60, ge=1, le=3600, description="Seconds it may take for one record.")
     memory: int = Field(default=128, ge=16, le=2048, description="MiB for all its processes and their files.")
-    network: Literal["none", "scoped"] = Field(default="none", description="What it reaches. Only `none` for now.")
+    network: Literal["none", "scoped"] = Field(
+        default="none", description="What it reaches: nothing, or its record alone."
+    )
     severity: Severity = Field(default=Severity.NONE, description="Of its findings, where they do not say.")
     cvss: Vector | None = Field(default=None, description="CVSS vector of its findings, where they do not say.")
     score: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False, description="Their base score.")
@@ -86,21 +88,16 @@ class Manifest(BaseModel):
             raise ValueError("a program's name, or its path below /usr or /bin")
         return value
 
-    @field_validator("network")
-    @classmethod
-    def _nothing_else_yet(cls, value: str) -> str:
-        if value != "none":
-            raise ValueError(
-                "scoped access cannot be given yet, and plain access would reach this machine's own services: "
-                'say "none", and work with what the scan has found'
-            )
-        return value
-
     @model_validator(mode="after")
     def _filters_have_services(self) -> Self:
         if (self.services or self.ports) and "service" not in self.accepts:
             raise ValueError("services and ports choose among services, which it does not accept")
         return self
+
+    @property
+    def is_scoped(self) -> bool:
+        """True where it reaches its record over the network."""
+        return self.network == "scoped"
 
     def takes(self, record: Record) -> bool:
         """Whether it is run for this record."""

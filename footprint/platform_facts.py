@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from footprint.timing import Timing
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
@@ -78,6 +80,20 @@ class PoolSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSeen:
+    """A schedule of the deployment. `ours` is the id of the schedule in the store that it was made for.
+
+    It is not whole where Prefect has lost its parameters, as it does at each change in its UI.
+    """
+
+    prefect_id: UUID
+    ours: UUID | None
+    active: bool
+    timing: Timing | None
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesSeen:
     """The schedules of the deployment, and how many of its runs are late."""
 
@@ -85,6 +101,8 @@ class SchedulesSeen:
     paused: int
     is_deployment_paused: bool
     late: int
+    known: tuple[ScheduleSeen, ...] = ()
+    deployment_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

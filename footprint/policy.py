@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from footprint.errors import InvalidPolicy
 from footprint.faults import Fault
+from footprint.notify_rules import NotifyRules
 from footprint.text import clean
 from footprint.windows import Closed, Open, TimeWindow, standing
 
@@ -51,6 +52,7 @@ class ScanPolicy(BaseModel):
     )
     windows: tuple[TimeWindow, ...] = Field(default=(), max_length=32, description="When it may work; empty: always.")
     blackouts: tuple[date, ...] = Field(default=(), max_length=366, description="Dates on which it does not work.")
+    notify: NotifyRules = Field(default=NotifyRules(), description="Who is told of what when a scan has ended.")
 
     def standing_at(self, moment: datetime) -> Open | Closed:
         """Whether work may be begun at this moment."""
@@ -108,7 +110,7 @@ _JUDGING: dict[str, dict[str, Any]] = {
 """They ask each service a little, and say what is wrong with it."""
 _PORTS: dict[str, dict[str, Any]] = {"nmap_discovery": {}, "nmap": {}}
 _AFTERWARDS: dict[str, dict[str, Any]] = {"cve_match": {}, "extension": {}}
-"""They send nothing: they judge what the others found."""
+"""They judge what the others found. Of extensions, those that are scoped ask their records once more."""
 
 PRESETS: dict[str, ScanPolicy] = {
     policy.name: policy

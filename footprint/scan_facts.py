@@ -51,6 +51,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class TellingSeen:
+    """A receiver that is to be told of the scan: `status` as in the store, `error` of the last try."""
+
+    receiver: str
+    status: str
+    tries: int = 0
+    error: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScanSeen:
     """A scan as the store has it. `renewed_at` is its last sign of life; `waiting` counts units that are to come."""
 
@@ -74,8 +85,13 @@ class ScanSeen:
     put_back: str | None = None
     """Why it was put back to go on later, from `resume_at` on."""
     resume_at: datetime | None = None
+    schedule: str | None = None
+    """Which schedule asked for it: its id, and its comment where it has one."""
+    is_queued: bool = False
+    """Whether it waits for the last run of that."""
     held: tuple[str, ...] = ()
     """What its modules wait for, each with who has it."""
+    tellings: tuple[TellingSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

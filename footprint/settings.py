@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
+    schedule_min_interval: int = Field(
+        default=900, ge=60, description="Seconds between two runs of a schedule, at least."
+    )
     destination_rate: int | None = Field(
         default=None, ge=1, description="Packets a second for one destination, at most, whatever a policy says."
     )
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
     max_addresses: int = Field(
         default=65536, ge=1, le=65536, description="Largest network one scan may cover, whatever its policy says."
     )
+    notify_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Networks where signed webhooks may be although they are special-purpose; http will do."
+    )
+    public_url: str | None = Field(default=None, description="Where people reach the API: for links in notifications.")
+    prefect_ui_url: str | None = Field(default=None, description="Where people reach the Prefect UI, likewise.")
     keep_days: int = Field(default=365, ge=0, description="Days after which an ended scan is forgotten; 0: never.")
     keep_scans: int = Field(default=1000, ge=0, description="Ended scans of one target that are kept; 0: all.")
     keep_run_days: int = Field(
@@ -91,7 +99,7 @@ class Settings(BaseSettings):
     def _absolute_home(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("scope_allow", mode="before")
+    @field_validator("scope_allow", "notify_allow", mode="before")
     @classmethod
     def _networks(cls, value: object) -> object:
         return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value

@@ -17,6 +17,7 @@ from footprint.errors import InvalidTarget, LookupFailed, OutputNotUnderstood, O
 from footprint.records import Coverage, DomainName, Host, Outcome, subject_of
 from footprint.target import canonical_address, parse_name
 from footprint.text import clean
+from tasks.dns_records import is_of_service
 from tasks.tool import Batch, Ending, Found, Output
 
 FOUND, NAMES, LOG = "found.json", "names", "amass.log"
@@ -136,7 +137,8 @@ def _take_triple(graph: _Graph, line: str) -> bool:
 
 
 def _records(graph: _Graph, root: str) -> Iterator[DomainName | Host]:
-    below = sorted(name for name in graph.names if name.endswith(f".{root}"))
+    # What services are looked up by is no host; the module `dns` keeps the record.
+    below = sorted(name for name in graph.names if name.endswith(f".{root}") and not is_of_service(name))
     for name in (root, *below):
         links = list(graph.links(name))
         if name != root or links:

@@ -51,7 +51,7 @@ def require_authorization(session: Session, settings: Settings, new: NewScan) ->
 def active_modules(policy: ScanPolicy, settings: Settings) -> tuple[str, ...]:
     """The modules of a policy that send something to the target, with the options that it gives them."""
     pace = pace_of(policy, settings.own_ports)
-    tools = {tool_named(name): options for name, options in policy.modules.items()}
+    tools = {tool_named(name).here(settings): options for name, options in policy.modules.items()}
     return tuple(
         tool.name for tool, options in tools.items() if tool.risk_of(tool.configure(options, pace)) is not Risk.PASSIVE
     )

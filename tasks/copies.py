@@ -124,7 +124,6 @@ def _replace_postgres(settings: Settings, copy: Path, at: datetime) -> Path | No
         beside = None
     _drop_tables(settings)
     if trouble := _load(settings, copy):
-        _drop_tables(settings)
         back = "the store is empty" if beside is None else "the store is as it was"
         if beside is not None and (worse := _load(settings, beside)):
             back = f"the store could not be put back either ({worse}): it is in {beside.name}"
@@ -133,7 +132,7 @@ def _replace_postgres(settings: Settings, copy: Path, at: datetime) -> Path | No
 
 
 def _load(settings: Settings, copy: Path) -> str:
-    """Put a dump into a database without our tables; returns what went wrong, or nothing."""
+    """Put a dump into a database without our tables, whole or not at all; returns what went wrong, or nothing."""
     manner = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges")
     loaded = _pg(settings, "pg_restore", *manner, f"--dbname={_address(settings)}", str(copy))
     return "" if loaded.returncode == 0 else _last(loaded)

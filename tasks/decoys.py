@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,6 +144,3 @@ def _certificate(directory: Path) -> Path:
     path.touch(mode=0o600)
     path.write_bytes(text + key.private_bytes(serialization.Encoding.PEM, *plain))
     return path
-
-
-KINDS: Sequence[type[Decoy]] = (SshDecoy, HttpDecoy, TlsDecoy)

@@ -8,6 +8,7 @@ services (SRV), and what it says of forged mail (`_dmarc`, RFC 7489).
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ _submissions._tcp _caldavs._tcp _carddavs._tcp _matrix-fed._tcp _stun._udp _turn
 """
 SERVICES = tuple(_USUAL.split())
 """Services that are found by SRV records (RFC 2782, and the registry of service names of IANA)."""
+_OF_SERVICE = re.compile(r"_[^.]+\._(?:tcp|udp|sctp|dccp|tls)\.")
 MAX_VALUES = 64
 """Records kept of one name and type: whoever owns a zone decides how many it lists."""
 
@@ -109,6 +111,11 @@ async def _without_wildcard(lookup: Lookup, zone: str, replies: Sequence[Reply])
     anyway = frozenset(nobody.data)
     alike = [reply for reply in replies if reply.rdtype == "SRV" and anyway and frozenset(reply.data) == anyway]
     return [replace(reply, data=()) if reply in alike[1:] else reply for reply in replies]
+
+
+def is_of_service(name: str) -> bool:
+    """True of names that services are looked up by (`_sip._tcp.example.com`, RFC 2782): they are no hosts."""
+    return _OF_SERVICE.match(name) is not None
 
 
 def records_of(reply: Reply) -> list[DnsRecord]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -51,6 +51,10 @@ class Given:
 
     environment: dict[str, str]
     stdin: str
+
+    def reaching(self, addresses: Iterable[str]) -> Given:
+        """The same, with the addresses that it reaches: names are not resolved where it runs."""
+        return replace(self, environment={**self.environment, "DOM_ADDRS": ",".join(addresses)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ tables is what takes the id: the kernel refuses a second one of the name, so two
 A fence tells whose it is; where that process is gone, the next to raise one, or to start a worker, removes it.
 
 Needs root, bubblewrap, util-linux, nftables 1.0.1 and Linux 5.16 (the egress hook). Nothing of the machine's own rules
-is touched. Held are foreign programs that are given addresses. Pulsar's own modules ask in its own process, under its
-own eyes; programs that are given names to look up (Amass) cannot be held by addresses, and their unit says so.
+is touched. Held are foreign programs that are given addresses, and, whatever the setting, extensions that have a
+network. Pulsar's own modules ask in its own process, under its own eyes; programs that are given names to look up
+(Amass) cannot be held by addresses, and their unit says so.
 """
 
 from __future__ import annotations
@@ -85,15 +86,24 @@ def network_of(record: Record) -> IPv4Network | IPv6Network | None:
 
 
 @contextmanager
-def fence_around(batch: Sequence[Record], excluded: Sequence[str], work_dir: Path) -> Iterator[Fence]:
+def fence_around(
+    batch: Sequence[Record],
+    excluded: Sequence[str],
+    work_dir: Path,
+    *,
+    ports: tuple[int, ...] | None = None,
+    rate: int | None = None,
+) -> Iterator[Fence]:
     """Keep what runs under the fence's id to the addresses of a batch, less the excluded networks.
+
+    Where they are given, `ports` are the only ones that it reaches there, and `rate` is packets a second at most.
 
     Raises `FenceMissing` where that cannot be had, and `UnitError` where the fence cannot be taken down.
     """
     _check_powers()
     _remove_stale_once(work_dir)
     aims = [network for record in batch if (network := network_of(record))]
-    uid = _raise(aims, [ip_network(network) for network in excluded], work_dir)
+    uid = _raise(aims, [ip_network(network) for network in excluded], work_dir, ports, rate)
     fence = Fence(uid)
     try:
         yield fence
@@ -142,14 +152,20 @@ def _has(program: str) -> bool:
     return shutil.which(program, path=search_path()) is not None
 
 
-def _raise(allowed: fence_rules.Networks, excluded: fence_rules.Networks, work_dir: Path) -> int:
+def _raise(
+    allowed: fence_rules.Networks,
+    excluded: fence_rules.Networks,
+    work_dir: Path,
+    ports: tuple[int, ...] | None,
+    rate: int | None,
+) -> int:
     """Make the tables of an id that nobody has, and return the id."""
     devices, ways = tuple(name for _, name in socket.if_nameindex()), dict(_gateways())
     asking = "".join(f"neigh replace {gateway} dev {device} use\n" for gateway, device in ways.items())
     # A sweeper needs its gateway's hardware address, and may not have it asked for itself (CAP_NET_ADMIN).
     script = f"nft --file {RULES} && {{ ip -force -batch {WAYS} >/dev/null 2>&1; true; }}"
     for uid in _free_ids():
-        plan = Plan(uid, _owner(), allowed, excluded, tuple(ways), devices)
+        plan = Plan(uid, _owner(), allowed, excluded, tuple(ways), devices, ports, rate)
         files = {RULES: fence_rules.raising(plan), WAYS: asking, SCRIPT: script}
         output = run(Command(("sh", SCRIPT), files), Limits(SECONDS, work_dir))
         if output.returncode == 0:

@@ -17,12 +17,18 @@ PREFIX = "pulsar_"
 NAMED = 8
 """Addresses that a stray's report names; packets to all others are counted as well."""
 
+LEAST_BURST, BURST_BYTES, PACKET_BYTES = 5, 65536, 1500
+"""What may leave at once whatever the rate is: a handshake with a question, and one piece as the kernel makes them."""
+
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one fence lets through. `ways` are gateways: asked for their hardware address, and nothing else."""
+    """What one fence lets through. `ways` are gateways: asked for their hardware address, and nothing else.
+
+    `ports` are the only ones of TCP and UDP that are reached, where it is not None; `rate` is packets a second.
+    """
 
     uid: int
     owner: str
@@ -30,14 +36,20 @@ class Plan:
     excluded: Networks
     ways: tuple[str, ...]
     devices: tuple[str, ...]
+    ports: tuple[int, ...] | None = None
+    rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Strays:
-    """What a fence has stopped: how many packets, and the first few addresses that they were for."""
+    """What a fence has stopped: how many packets, and the first few addresses that they were for.
+
+    `slowed` are packets that it has dropped on the way to where they may go, as they were more than its rate.
+    """
 
     packets: int = 0
     addresses: tuple[str, ...] = ()
+    slowed: int = 0
 
 
 NONE = Strays()
@@ -55,12 +67,12 @@ def chain_of(owner: str) -> str:
 
 def raising(plan: Plan) -> str:
     """The text that makes both tables, or neither: it fails where somebody has a fence for that id."""
-    name, held = table_of(plan.uid), chain_of(plan.owner)
+    name = table_of(plan.uid)
     devices = ", ".join(f'"{device}"' for device in plan.devices)
     return (
         f"create table inet {name}\ncreate table netdev {name}\n"
-        + _table(f"inet {name}", plan, held, "hook output priority -400", (), "reject with icmpx admin-prohibited")
-        + _table(f"netdev {name}", plan, held, f"hook egress devices = {{ {devices} }} priority 0", _LINK, "drop")
+        + _table(f"inet {name}", plan, "hook output priority -400", (), "reject with icmpx admin-prohibited")
+        + _table(f"netdev {name}", plan, f"hook egress devices = {{ {devices} }} priority 0", _LINK, "drop")
     )
 
 
@@ -73,7 +85,7 @@ _LINK = (
 )
 
 
-def _table(name: str, plan: Plan, held: str, hook: str, link: tuple[str, ...], verdict: str) -> str:
+def _table(name: str, plan: Plan, hook: str, link: tuple[str, ...], verdict: str) -> str:
     four, six = _families(plan.allowed)
     never4, never6 = _families(plan.excluded)
     sets = (
@@ -81,15 +93,37 @@ def _table(name: str, plan: Plan, held: str, hook: str, link: tuple[str, ...], v
         *(_set("never4", "ipv4_addr", never4), _set("never6", "ipv6_addr", never6)),
         *(f"set {to} {{ type {kind}; flags dynamic; size {NAMED}; }}" for to, kind in _SEEN.items()),
     )
-    allowing = ("ip daddr @four accept", "ip6 daddr @six accept")
+    allowing = ("ip daddr @four goto given", "ip6 daddr @six goto given")
     refusing = ("ip daddr @never4 goto strayed", "ip6 daddr @never6 goto strayed")
     naming = ("update @to4 { ip daddr }", "update @to6 { ip6 daddr }")
     asked = ("update @to4 { arp daddr ip }",) if link else ()
     counting = _chain("strayed", "counter name strays", *naming, *asked, verdict)
-    holding = _chain(held, *refusing, *allowing, *link, "goto strayed")
+    # What is too much is dropped at egress: there a sender is not told, as on any line that is full.
+    given = _chain("given", *_of_ports(plan), *(_of_rate(plan) if link else ()), "accept")
+    holding = _chain(chain_of(plan.owner), *refusing, *allowing, *link, "goto strayed")
     # A packet without a socket, such as the kernel's own answers, is nobody's: `skuid != …` would not match it either.
-    judging = _chain("out", f"type filter {hook}; policy accept;", f"meta skuid {plan.uid} jump {held}")
-    return f"table {name} {{\ncounter strays {{ }}\n" + "\n".join((*sets, counting, holding, judging)) + "\n}\n"
+    judging = _chain("out", f"type filter {hook}; policy accept;", f"meta skuid {plan.uid} jump {chain_of(plan.owner)}")
+    counters = "counter strays { }\ncounter slowed { }\n"
+    return f"table {name} {{\n{counters}" + "\n".join((*sets, counting, given, holding, judging)) + "\n}\n"
+
+
+def _of_ports(plan: Plan) -> tuple[str, ...]:
+    if plan.ports is None:
+        return ()
+    if not plan.ports:
+        return ("goto strayed",)
+    # What has no port, such as a ping, is not among them either.
+    listed = ", ".join(map(str, plan.ports))
+    return ("meta l4proto != { tcp, udp } goto strayed", f"th dport != {{ {listed} }} goto strayed")
+
+
+def _of_rate(plan: Plan) -> tuple[str, ...]:
+    """Packets, and as many bytes as those may be: the kernel cuts long ones up only after this."""
+    if plan.rate is None:
+        return ()
+    packets = f"limit rate over {plan.rate}/second burst {max(LEAST_BURST, plan.rate // 5)} packets"
+    octets = f"limit rate over {plan.rate * PACKET_BYTES} bytes/second burst {BURST_BYTES} bytes"
+    return tuple(f"{limit} counter name slowed drop" for limit in (packets, octets))
 
 
 _SEEN = {"to4": "ipv4_addr", "to6": "ipv6_addr"}
@@ -116,17 +150,16 @@ def razing(uid: int, owner: str) -> str:
 
 def strays_in(listings: str) -> Strays:
     """Read what `nft --json list table` says of the tables, one document a line; raises `ValueError` for others."""
-    packets, addresses = 0, []
-    counters = 0
+    counted: dict[str, list[int]] = {"strays": [], "slowed": []}
+    addresses = []
     for entry in _entries(listings):
         if counter := entry.get("counter"):
-            packets += int(counter["packets"])
-            counters += 1
+            counted[counter["name"]].append(int(counter["packets"]))
         elif (seen := entry.get("set")) and seen["name"] in _SEEN:
             addresses += [_canonical(element) for element in seen.get("elem", ())]
-    if counters != 2:
+    if len(counted["strays"]) != 2:
         raise ValueError("a table of the fence is not there")
-    return Strays(packets, tuple(dict.fromkeys(addresses)))
+    return Strays(sum(counted["strays"]), tuple(dict.fromkeys(addresses)), sum(counted["slowed"]))
 
 
 def _canonical(element: Any) -> str:

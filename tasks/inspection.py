@@ -88,7 +88,7 @@ def inspect_modules(settings: Settings, store: Store | None = None) -> list[Modu
         replace(state, state="quarantined", remedy=f"{held[state.name]} ({remedy_for(state.name)})")
         if state.installed and state.name in held
         else state
-        for state in (_inspect(tool, settings, store) for tool in catalogue().values())
+        for state in (_inspect(tool.here(settings), settings, store) for tool in catalogue().values())
     ]
 
 
@@ -112,7 +112,8 @@ def _inspect_tool(tool: Tool, settings: Settings, store: Store | None) -> Module
         if tool.check:
             tool.check(settings, store)
         if tool.binary is None:
-            return _state(tool, None, "ready")
+            lesser = tool.reduced(settings) if tool.reduced else ""
+            return _state(tool, None, "degraded" if lesser else "ready", remedy=lesser)
         version = version_of(tool.binary, work_dir)
         contained = containment()
         if settings.fence and _is_fenced(tool):

@@ -6,6 +6,9 @@ bound each of its processes and how many there are; the memory of all together i
 RLIMIT_AS is per process. It yields to everybody else: the processor by nice(1), and where the machine's memory runs
 out, the kernel ends it first. Results leave on standard output only. Where all of this cannot be had, nothing is run.
 
+A script that may reach its record has the machine's network, a fence around its user id (fence.py), and no /proc: that
+would list the machine's connections.
+
 Needs bubblewrap 0.8 (`--disable-userns`), util-linux, coreutils, and user namespaces for unprivileged users.
 """
 
@@ -21,8 +24,9 @@ from pathlib import Path
 
 from footprint.errors import SandboxMissing
 from footprint.text import clean
+from tasks.fence import Fence
 from tasks.runner import Confinement, Limits, run, search_path
-from tasks.seccomp import filter_for
+from tasks.seccomp import client_filter_for, filter_for
 from tasks.tool import Command, Output
 from tasks.tree import memory_of, tree_of
 
@@ -72,15 +76,27 @@ class Held:
     memory: int = 0
 
 
-def run_script(script: Script, given: str, environment: Mapping[str, str], limits: Limits, memory: int) -> Held:
+def run_script(
+    script: Script,
+    given: str,
+    environment: Mapping[str, str],
+    limits: Limits,
+    memory: int,
+    fence: Fence | None = None,
+) -> Held:
     """Run a script with `given` as its input, for at most the limits' seconds, in `memory` MiB for all its processes.
 
-    `environment` is all that it finds there besides PATH, HOME and the locale. Raises `SandboxMissing`.
+    `environment` is all that it finds there besides PATH, HOME and the locale. It reaches what a fence lets through
+    that stands around it, and without one nothing. Raises `SandboxMissing`.
     """
+    if fence and fence.uid is None:
+        raise ValueError("a fence without an id holds nobody")
     guard = _Guard(memory * MEBIBYTE)
-    arguments = b"".join(_word(word) for word in _arguments(script, environment))
-    data = (given.encode(errors="replace"), arguments, filter_for(), script.text.encode())
-    confined = Confinement(_launcher(limits.seconds, memory), data, OUTPUT_CAP, guard.is_within)
+    arguments = b"".join(_word(word) for word in _arguments(script, environment, is_networked=fence is not None))
+    sockets = client_filter_for() if fence else filter_for()
+    data = (given.encode(errors="replace"), arguments, sockets, script.text.encode())
+    launcher = _launcher(limits.seconds, memory, fence.uid if fence else None)
+    confined = Confinement(launcher, data, OUTPUT_CAP, guard.is_within)
     interpreter = (script.interpreter,) if script.interpreter else ()
     # The limit on processes is set inside, where only the sandbox's own are counted (since Linux 5.14).
     words = ("prlimit", f"--nproc={PROCESSES}", "--", *interpreter, f"{PLACE}/{script.name}")
@@ -115,16 +131,16 @@ def _try(work_dir: Path) -> None:
         raise SandboxMissing(f"the sandbox for extensions does not work here: {said}", hint=_REMEDY)
 
 
-def _launcher(seconds: float, memory: int) -> tuple[str, ...]:
+def _launcher(seconds: float, memory: int, uid: int | None) -> tuple[str, ...]:
     whole = ("--core=0", f"--cpu={int(seconds) + 1}", f"--fsize={OUTPUT_CAP}", f"--nofile={FILES}")
     limited = (_program("prlimit"), *whole, f"--as={memory * MEBIBYTE + ADDRESS_SPACE_MARGIN}", "--")
     yielding = (_program("nice"), "-n", str(NICENESS), _program("choom"), "-n", str(OOM_SCORE), "--")
-    return (*yielding, *_without_powers(), *limited, _program("bwrap"), "--args", _ARGUMENTS_FD, "--")
+    return (*yielding, *_without_powers(uid), *limited, _program("bwrap"), "--args", _ARGUMENTS_FD, "--")
 
 
-def _without_powers() -> tuple[str, ...]:
+def _without_powers(uid: int | None) -> tuple[str, ...]:
     """Drops what a worker may have: root's id, or the ambient CAP_NET_RAW with which bubblewrap would not start."""
-    number = str(NOBODYS_ID)
+    number = str(uid or NOBODYS_ID)
     identity = ("--reuid", number, "--regid", number, "--clear-groups") if os.geteuid() == 0 else ()
     return (_program("setpriv"), *identity, "--ambient-caps=-all", "--inh-caps=-all", "--")
 
@@ -139,9 +155,11 @@ def _program(name: str) -> str:
     return found
 
 
-def _arguments(script: Script, environment: Mapping[str, str]) -> Iterator[str]:
+def _arguments(script: Script, environment: Mapping[str, str], *, is_networked: bool) -> Iterator[str]:
     """bubblewrap's options, in the order in which it carries them out."""
     yield from ("--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session")
+    if is_networked:
+        yield "--share-net"
     yield from ("--cap-drop", "ALL", "--clearenv", "--uid", "1000", "--gid", "1000", "--hostname", "extension")
     yield from ("--seccomp", _FILTER_FD)
     yield from ("--ro-bind", "/usr", "/usr")
@@ -153,7 +171,7 @@ def _arguments(script: Script, environment: Mapping[str, str]) -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     # Debian's awk and kin are links to there; it holds nothing but links.
     yield from ("--perms", "0755", "--dir", "/etc", "--ro-bind-try", "/etc/alternatives", "/etc/alternatives")
-    yield from ("--proc", "/proc", "--dev", "/dev")
+    yield from (*(() if is_networked else ("--proc", "/proc")), "--dev", "/dev")
     yield from (*_fresh(SHARED, SHARED_BYTES), "--remount-ro", "/dev", *_fresh(TMP, TMP_BYTES))
     yield from ("--perms", "0755", "--dir", PLACE)
     yield from ("--perms", "0555", "--ro-bind-data", _SCRIPT_FD, f"{PLACE}/{script.name}")

@@ -2,8 +2,11 @@
 
 A list of what is denied, since scripts come in any language. Denied is what reaches into other processes, mounts,
 namespaces, keys or the kernel itself; what holds memory that no process is seen to have (memfd, System V memory); and
-every socket but AF_UNIX, as there is no network. The answer is EPERM; clone3, whose flags a filter cannot see, does not
-exist (ENOSYS), and every C library then uses clone. A call of a foreign architecture ends the process.
+every socket but AF_UNIX, as there is no network. Where there is one, held by a fence around the user id (fence.py),
+there is TCP and UDP as a client, and nothing else: no AF_UNIX, whose abstract addresses are the machine's, and nothing
+that has the kernel send by sockets of its own, which are nobody's to a fence (MPTCP's other paths, multicast groups).
+The answer is EPERM; clone3, whose flags a filter cannot see, does not exist (ENOSYS), and every C library then uses
+clone. A call of a foreign architecture ends the process.
 
 Numbers: the kernel's unistd.h of each architecture. Format: seccomp(2), and the kernel's filter.h (classic BPF).
 """
@@ -106,41 +109,77 @@ class Architecture:
     socket: int
     socketpair: int
     ioctl: int
+    bind: int
+    listen: int
+    setsockopt: int
     has_x32: bool = False
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 0, clone=56, clone3=435, socket=41, socketpair=53, ioctl=16, has_x32=True),
-    "aarch64": Architecture(0xC00000B7, 1, clone=220, clone3=435, socket=198, socketpair=199, ioctl=29),
-}
+    "x86_64": Architecture(
+        0xC000003E, 0, clone=56, clone3=435, socket=41, socketpair=53, ioctl=16,
+        bind=49, listen=50, setsockopt=54, has_x32=True,
+    ),
+    "aarch64": Architecture(
+        0xC00000B7, 1, clone=220, clone3=435, socket=198, socketpair=199, ioctl=29,
+        bind=200, listen=201, setsockopt=208,
+    ),
+}  # fmt: skip
 X32 = 0x40000000
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID and _NEWNET (sched.h)."""
-AF_UNIX = 1
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_TYPES = 1, 2, 5, 0xF
+"""Kinds of sockets, and the bits of an argument that tell them (beside are SOCK_CLOEXEC and SOCK_NONBLOCK)."""
+STREAMS, DATAGRAMS = (0, 6), (0, 17)
+"""The protocols of each kind that an extension may ask for: the usual one, TCP, UDP (IANA's numbers)."""
+JOINING = {0: (4, 35, 39, 41, 42, 46, 48), 41: (20, 27, 42, 46, 48)}
+"""Of IP and of IPv6, what joins groups, for which the kernel sends reports of its own, and IP_OPTIONS, which routes
+(in.h, in6.h)."""
+SOCKET_IOCTLS = (0x8906, 0x8A00)
+"""From SIOCGSTAMP on (sockios.h): they tell of this machine's interfaces and addresses."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """They type into a terminal, as if its user had."""
 
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Where they are in `struct seccomp_data`; of an argument, the lower half comes first (both are little-endian)."""
 
 _DENY = (_RETURN, 0, 0, _ERROR | errno.EPERM)
+_PASS = (_RETURN, 0, 0, _ALLOW)
 _Step = tuple[int, int, int, int]
 
 
 def filter_for(machine: str = platform.machine()) -> bytes:
-    """The filter of an architecture, by its name in uname(2). Raises `SandboxMissing` where there is none."""
+    """The filter of an architecture, by its name in uname(2), without a network.
+
+    Raises `SandboxMissing` where there is none.
+    """
+    kind = _architecture(machine)
+    return _packed(kind, _without_network(kind))
+
+
+def client_filter_for(machine: str = platform.machine()) -> bytes:
+    """The same with a network that is held otherwise: TCP and UDP, as a client only."""
+    kind = _architecture(machine)
+    return _packed(kind, _as_client(kind))
+
+
+def _architecture(machine: str) -> Architecture:
     try:
-        kind = ARCHITECTURES[machine]
+        return ARCHITECTURES[machine]
     except KeyError:
         raise SandboxMissing(
             f"there is no seccomp filter for {machine}", hint=f"extensions run on {' and '.join(ARCHITECTURES)} only"
         ) from None
-    return b"".join(struct.pack("=HBBI", *step) for step in _program(kind))
 
 
-def _program(kind: Architecture) -> list[_Step]:
+def _packed(kind: Architecture, sockets: list[_Step]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *step) for step in _program(kind, sockets))
+
+
+def _program(kind: Architecture, sockets: list[_Step]) -> list[_Step]:
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, kind.audit),
@@ -154,13 +193,48 @@ def _program(kind: Architecture) -> list[_Step]:
             steps += [(_JUMP_EQUAL, 0, 1, number), _DENY]
     steps += [(_JUMP_EQUAL, 0, 1, kind.clone3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     steps += _judged(kind.clone, 0, [(_JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES), _DENY])
-    for number in (kind.socket, kind.socketpair):
-        steps += _judged(number, 0, [(_JUMP_EQUAL, 1, 0, AF_UNIX), _DENY])
-    steps += _judged(kind.ioctl, 1, [(_JUMP_EQUAL, 0, 1, TIOCSTI), _DENY, (_JUMP_EQUAL, 0, 1, TIOCLINUX), _DENY])
-    return [*steps, (_RETURN, 0, 0, _ALLOW)]
+    steps += sockets
+    first, after = SOCKET_IOCTLS
+    told = [(_JUMP_AT_LEAST, 0, 2, first), (_JUMP_AT_LEAST, 1, 0, after), _DENY]
+    steps += _judged(kind.ioctl, 1, [(_JUMP_EQUAL, 0, 1, TIOCSTI), _DENY, (_JUMP_EQUAL, 0, 1, TIOCLINUX), _DENY, *told])
+    return [*steps, _PASS]
+
+
+def _without_network(kind: Architecture) -> list[_Step]:
+    return [step for number in (kind.socket, kind.socketpair) for step in _judged(number, 0, _only(AF_UNIX))]
+
+
+def _as_client(kind: Architecture) -> list[_Step]:
+    streams = [_argument(2), *_only(*STREAMS), _PASS]
+    kinds = [
+        *(*_only(AF_INET, AF_INET6), _argument(1), (_AND, 0, 0, SOCK_TYPES)),
+        *((_JUMP_EQUAL, 0, len(streams), SOCK_STREAM), *streams),
+        *(*_only(SOCK_DGRAM), _argument(2), *_only(*DATAGRAMS)),
+    ]
+    # A datagram's end of a pair may send to any address, so to whatever of this machine listens on an abstract one.
+    pairs = [*_only(AF_UNIX), _argument(1), (_AND, 0, 0, SOCK_TYPES), *_only(SOCK_STREAM, SOCK_SEQPACKET)]
+    joining: list[_Step] = []
+    for level, names in JOINING.items():
+        denied = [step for name in names for step in ((_JUMP_EQUAL, 0, 1, name), _DENY)]
+        joining += [_argument(1), (_JUMP_EQUAL, 0, len(denied) + 1, level), _argument(2), *denied]
+    return [
+        *_judged(kind.socket, 0, kinds),
+        *_judged(kind.socketpair, 0, pairs),
+        *_judged(kind.setsockopt, 1, joining),
+        *(step for number in (kind.bind, kind.listen) for step in ((_JUMP_EQUAL, 0, 1, number), _DENY)),
+    ]
+
+
+def _only(*values: int) -> list[_Step]:
+    """Steps that deny whatever is none of these, and are walked through else."""
+    return [*((_JUMP_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)), _DENY]
+
+
+def _argument(number: int) -> _Step:
+    return (_LOAD, 0, 0, _ARGUMENTS + 8 * number)
 
 
 def _judged(number: int, argument: int, judgement: list[_Step]) -> list[_Step]:
     """Steps for one call only: its argument is loaded, judged, and what was not denied is allowed."""
-    inner = [(_LOAD, 0, 0, _ARGUMENTS + 8 * argument), *judgement, (_RETURN, 0, 0, _ALLOW)]
+    inner = [_argument(argument), *judgement, _PASS]
     return [(_JUMP_EQUAL, 0, len(inner), number), *inner]

@@ -14,7 +14,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
@@ -23,7 +23,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from footprint.budget import Load, Share
+from footprint.area import Area
+from footprint.budget import Allowance, Load, Share
 from footprint.records import Coverage, Record
 from footprint.scope import Scope
 from footprint.settings import Settings
@@ -192,14 +193,16 @@ class Tool:
     """Options that hold a unit to its share of each destination, where its program or its code can be held."""
     counts_for: str = ""
     """The module that it looks ahead for: where that one then has nothing to look at, this one's answer will do."""
-    takes: Callable[[Settings], tuple[Intake, ...]] | None = None
-    """What of `accepts` it takes on this installation, where that depends on it."""
+    fitted: Callable[[Tool, Settings], Tool] | None = None
+    """The module as this installation has it, where what it takes, or what it risks, depends on that."""
+    reduced: Callable[[Settings], str] | None = None
+    """What of it is left out here, and what to do about it; empty where nothing is."""
     comes_last: bool = False
     """True where it works with all that was found: asked once nothing else of the scan waits or runs."""
 
     def here(self, settings: Settings) -> Tool:
         """The module as this installation has it."""
-        return replace(self, accepts=self.takes(settings)) if self.takes else self
+        return self.fitted(self, settings) if self.fitted else self
 
     def risk_of(self, options: Any) -> Risk:
         """What it risks with these options."""
@@ -234,6 +237,10 @@ class Asking:
     """On `time.monotonic()`'s clock."""
     report: Callable[[float], None]
     """Takes the percentage done, 0-100."""
+    allowance: Allowance | None = None
+    """What the policy lets one destination be sent; None where nobody has said."""
+    permitted: Area | None = None
+    """What may be looked at actively; None where no authorisation is needed."""
 
     def is_stopped(self) -> bool:
         """True once the scan was stopped."""

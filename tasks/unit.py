@@ -121,7 +121,7 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
     """Run one module against one batch. What it found before an error counts; the error is in the settlement."""
     account = _Account(unit.module)
     try:
-        tool = tool_named(unit.module)
+        tool = tool_named(unit.module).here(under.settings)
         batch = _touchable(unit.records, under.scope, account)
         if not batch:
             return account.settle(UnitStatus.SKIPPED, unit.records)
@@ -197,6 +197,8 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
         resolvers=under.settings.resolvers,
         deadline=time.monotonic() + under.policy.unit_timeout,
         report=under.report,
+        allowance=allowance_of(under.policy, under.settings),
+        permitted=under.permitted,
     )
     account.take(tool.probe(batch, _options(tool, batch, under), asking))
     if under.stopped.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Header, Query, Request, Response
 from sqlalchemy.orm import Session
@@ -58,11 +59,14 @@ async def list_scans(
     reading: ReadingDep,
     status: Annotated[Status | None, Query()] = None,
     target: Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")] = None,
+    schedule: Annotated[UUID | None, Query(description="Only those that it asked for.")] = None,
 ) -> Response:
     """Scans, newest first."""
 
     def page(session: Session) -> Page[ScanOut]:
-        rows, count = scans_page(session, status=status, target=target, offset=paging.offset, limit=paging.limit)
+        rows, count = scans_page(
+            session, status=status, target=target, schedule=schedule, offset=paging.offset, limit=paging.limit
+        )
         return paging.of([ScanOut.of(row) for row in rows], count)
 
     return await reading(page)

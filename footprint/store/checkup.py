@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from footprint.doctor import ChoreSeen, FeedSeen, LiveScan
+from footprint.doctor import ChoreSeen, FeedSeen, LiveScan, TellingTrouble
 from footprint.errors import StoreUnavailable
 from footprint.states import LIVE, Status
 from footprint.store.chores import chores_done
+from footprint.store.deliveries import delivery_troubles
 from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
 from footprint.store.quarantine import checks_of
@@ -28,6 +29,7 @@ class StoreSeen:
     drift: float
     live: tuple[LiveScan, ...]
     feeds: tuple[FeedSeen, ...]
+    untold: tuple[TellingTrouble, ...] = ()
     chores: tuple[ChoreSeen, ...] = ()
     quarantined: tuple[str, ...] = ()
 
@@ -45,6 +47,7 @@ def look_into(store: Store) -> StoreSeen:
             drift,
             tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
+            delivery_troubles(session),
             chores_done(session),
             tuple(f"{check.module} on {check.machine}" for check in checks_of(session) if check.quarantined_at),
         )

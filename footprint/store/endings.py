@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from footprint.states import LIVE, Status
 from footprint.store.ledger import release_all
+from footprint.store.outbox import open_notifications
 from footprint.store.scoring import scores_of_scan
 from footprint.store.tables import ModuleRun, Scan, now
 from footprint.store.units import digest_of
@@ -63,6 +64,7 @@ def finish(
     _, modules = digest_of(session, scan_id, {})
     score = scores_of_scan(session, scan_id).asset
     session.execute(update(Scan).where(Scan.id == scan_id).values(modules=modules, score=score))
+    open_notifications(session, scan_id)
     return True
 
 

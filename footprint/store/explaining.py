@@ -9,9 +9,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from footprint.journal import UnitTold
-from footprint.scan_facts import ScanSeen, Trouble, UnitSeen
+from footprint.scan_facts import ScanSeen, TellingSeen, Trouble, UnitSeen
 from footprint.states import Status
+from footprint.store.deliveries import deliveries_of
 from footprint.store.scans import LEASE
+from footprint.store.schedule_tables import ScheduleRow
+from footprint.store.schedule_turns import predecessor
 from footprint.store.tables import ModuleRun, Scan
 from footprint.verdict import UnitStatus
 
@@ -41,11 +44,28 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         units=() if status.is_terminal else _running(session, scan.id),
         troubles=_troubles(session, scan.id) if status.is_terminal else (),
         put_back=scan.waiting,
+        schedule=_schedule(session, scan),
+        is_queued=predecessor(session, scan) is not None,
         resume_at=scan.resume_at,
         held=tuple(
             f"{line['name']} waits for {line['waiting_for']}" for line in scan.modules if line.get("waiting_for")
         ),
+        tellings=_tellings(session, scan.id) if status.is_terminal else (),
     )
+
+
+def _tellings(session: Session, scan_id: UUID) -> tuple[TellingSeen, ...]:
+    return tuple(
+        TellingSeen(one.receiver, one.status, one.tries, one.last_error or "", one.delivered_at)
+        for one in deliveries_of(session, scan_id)
+    )
+
+
+def _schedule(session: Session, scan: Scan) -> str | None:
+    if scan.schedule_id is None:
+        return None
+    known = session.get(ScheduleRow, scan.schedule_id)
+    return f"{scan.schedule_id} ({known.comment})" if known and known.comment else str(scan.schedule_id)
 
 
 def _found(scan: Scan) -> str:

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from typing import cast as typed
 
-from sqlalchemy import CursorResult, Engine, delete, make_url, select
+from sqlalchemy import CursorResult, Engine, delete, exists, make_url, select
 from sqlalchemy.orm import Session
 
 from footprint.states import LIVE, TERMINAL
 from footprint.store.claim_table import ClaimRow
 from footprint.store.engine import Store
 from footprint.store.retention import Doomed
+from footprint.store.schedule_tables import ScheduleRunRow
+from footprint.store.schedule_turns import OF_RUN
 from footprint.store.tables import Scan
 
 SCANS_AT_ONCE, RECORDS_AT_ONCE = 25, 2_500
@@ -22,6 +24,7 @@ SCANS_AT_ONCE, RECORDS_AT_ONCE = 25, 2_500
 PAGES_AT_ONCE = 500
 LEAST_PAUSE = 0.02
 SETTLED_AFTER = timedelta(hours=1)
+TURNS_KEPT = timedelta(days=90)
 WORTH_A_REBUILD, BYTES_WORTH_IT = 0.25, 16_000_000
 """The part of a store that is free, and its bytes, for which a store of an older shape is written anew."""
 
@@ -56,7 +59,13 @@ def _claims_of_ended(session: Session, before: datetime) -> int:
     return _deleted(session, delete(ClaimRow).where(ClaimRow.id.in_(dead)))
 
 
-SETTLED: tuple[Callable[[Session, datetime], int], ...] = (_claims_of_ended,)
+def _turns_without_a_scan(session: Session, before: datetime) -> int:
+    """Times of schedules at which nothing was scanned, or whose scan is forgotten, of long ago."""
+    old = select(ScheduleRunRow.id).where(ScheduleRunRow.came_at < before - TURNS_KEPT)
+    return _deleted(session, delete(ScheduleRunRow).where(ScheduleRunRow.id.in_(old.where(~exists().where(OF_RUN)))))
+
+
+SETTLED: tuple[Callable[[Session, datetime], int], ...] = (_claims_of_ended, _turns_without_a_scan)
 """What else is over and done with: each deletes what was settled before a time, and says how many rows that were."""
 
 

@@ -1,9 +1,9 @@
 """Which scans are old enough to be forgotten, and which of those are needed all the same.
 
 Never forgotten: a scan that goes on; the last good one of each target, for each set of modules and ports that looked
-at it; what a scan that goes on will be compared with; and a scan that was the last to see something of which it is not
-known that it is gone: without it that thing would be told of as new the next time. When things were seen first and
-last, and what changed, is kept apart from scans, and outlives them.
+at it; what a scan that goes on will be compared with; a scan that somebody is still to be told of; and one that was the
+last to see something of which it is not known that it is gone: without it that thing would be told of as new the next
+time. When things were seen first and last, and what changed, is kept apart from scans, and outlives them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from footprint.records import DomainName
 from footprint.states import LIVE, TERMINAL, Status
 from footprint.store.change_tables import ChangeRow
 from footprint.store.differences import IDS_AT_ONCE, comparable, looked_at
+from footprint.store.notification_tables import NotificationRow
+from footprint.store.outbox import Delivery
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting
 
 T = TypeVar("T")
@@ -73,7 +75,8 @@ def doomed_scans(session: Session, keeping: Keeping, at: datetime) -> list[Doome
     found = {scan.id: (scan, why) for group in groups.values() for scan, why in _over_age(group, keeping, at)}
     if not found:
         return []
-    needed = _needed_by_live(session) | _last_good(session, {scan.id: scan for scan, _ in found.values()}, groups)
+    needed = _needed_by_live(session) | _untold(session)
+    needed |= _last_good(session, {scan.id: scan for scan, _ in found.values()}, groups)
     left = {scan_id: scan for scan_id, (scan, _) in found.items() if scan_id not in needed}
     needed |= _last_witnesses(session, list(left.values()))
     doomed = [_doomed(scan, why) for scan_id, (scan, why) in found.items() if scan_id not in needed]
@@ -107,6 +110,12 @@ def _needed_by_live(session: Session) -> set[UUID]:
     """What scans that go on will be compared with."""
     live = session.scalars(select(Scan).where(Scan.status.in_(LIVE), Scan.task_id.is_not(None)))
     return {against.id for scan in live if (against := comparable(session, scan))}
+
+
+def _untold(session: Session) -> set[UUID]:
+    """The scans that receivers are still to be told of: what is to be said goes with its scan."""
+    waiting = NotificationRow.status.in_((Delivery.UNDECIDED, Delivery.PENDING))
+    return set(session.scalars(select(NotificationRow.scan_id).where(waiting)))
 
 
 def _last_good(

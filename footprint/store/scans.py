@@ -81,16 +81,21 @@ def insert_scan(session: Session, new: NewScan) -> tuple[Scan, bool]:
         idempotency_key=new.idempotency_key,
         request_digest=new.digest,
         task_id=new.task_id,
-        waiting=_waiting(new.policy),
+        waiting=waiting_for(new.policy),
         scope=new.scope.pack(),
+        schedule_id=new.schedule[0] if new.schedule else None,
+        schedule_run=new.schedule[1] if new.schedule else None,
     )
     session.add(scan)
     session.flush()
     return scan, True
 
 
-def _waiting(policy: ScanPolicy) -> str | None:
-    """What a new scan waits for, in words; None where it only waits for a worker."""
+def waiting_for(policy: ScanPolicy) -> str | None:
+    """What a new scan waits for, in words; None where it only waits for a worker.
+
+    Raises `InvalidPolicy` where none of the policy's windows opens.
+    """
     match policy.standing_at(now()):
         case Closed(opens_at=None) as never:
             raise InvalidPolicy(str(never), hint="look at its windows and blackouts")
@@ -123,8 +128,11 @@ def withdraw(session: Session, scan_id: UUID) -> None:
 
 
 def withdraw_forgotten(session: Session, older_than: timedelta) -> int:
-    """Take back requests whose caller never got an answer (the API died between its two steps)."""
-    gone = delete(Scan).where(Scan.task_id.is_(None), Scan.created_at < now() - older_than)
+    """Take back requests whose caller never got an answer (the API died between its two steps).
+
+    What a schedule asked for has no caller, and is not taken back.
+    """
+    gone = delete(Scan).where(Scan.task_id.is_(None), Scan.schedule_id.is_(None), Scan.created_at < now() - older_than)
     return cast("CursorResult[Any]", session.execute(gone)).rowcount
 
 

@@ -25,6 +25,8 @@ class Surroundings:
     names: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    """Of a domain: its addresses, each with the names that led there."""
 
     def known(self, record: Record) -> Record:
         """A record as it is known by now: a service that was found open has a name later."""
@@ -35,9 +37,10 @@ def surroundings_of(session: Session, scan_id: UUID, record: Record) -> Surround
     """What the scan knows by now of a domain's addresses, or of a host's or a service's names and its neighbours."""
     match record:
         case DomainName(name=name):
-            addresses = tuple(host.address for host in _hosts(session, scan_id) if host.name == name)
-            addresses = tuple(dict.fromkeys(addresses))[:MOST_ADDRESSES]
-            return Surroundings((name,), addresses, _services(session, scan_id, addresses))
+            hosts = tuple(host for host in _hosts(session, scan_id) if host.name == name)
+            addresses = tuple(dict.fromkeys(host.address for host in hosts))[:MOST_ADDRESSES]
+            kept = tuple(host for host in hosts if host.address in addresses)
+            return Surroundings((name,), addresses, _services(session, scan_id, addresses), kept)
         case Host(address=address) | Service(address=address):
             names = {host.name for host in _hosts(session, scan_id, address) if host.name}
             return Surroundings(tuple(sorted(names)), (address,), _services(session, scan_id, (address,)))

@@ -96,11 +96,16 @@ class Scan(Table):
     `cancelled_at` is when its end was asked for; `processes_ended` of it were then ended, the last at
     `processes_gone_at`. `losses` counts the workers it lost; from `resume_at` on it may be taken up again. `scope` is
     what assets said of its scope when it was asked for; `not_listed` counts what was left out and is not among the
-    rows of that.
+    rows of that. `schedule_id` and `schedule_run` say which schedule asked for it, and at which of its times; they
+    outlive the schedule.
     """
 
     __tablename__ = "scans"
-    __table_args__ = (Index("ix_scans_created_at_id", "created_at", "id"), Index("ix_scans_status", "status"))
+    __table_args__ = (
+        Index("ix_scans_created_at_id", "created_at", "id"),
+        Index("ix_scans_status", "status"),
+        Index("ix_scans_schedule_id", "schedule_id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     asset_id: Mapped[UUID] = mapped_column(ForeignKey("assets.id"))
@@ -135,6 +140,8 @@ class Scan(Table):
     waiting: Mapped[str | None] = mapped_column(Text)
     scope: Mapped[dict[str, Any]] = mapped_column(default=dict)
     not_listed: Mapped[int] = mapped_column(default=0)
+    schedule_id: Mapped[UUID | None]
+    schedule_run: Mapped[int | None]
 
 
 class ModuleRun(Table):

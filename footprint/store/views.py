@@ -92,7 +92,13 @@ def scan_by_id(session: Session, scan_id: UUID) -> Scan:
 
 
 def scans_page(
-    session: Session, *, status: str | None, target: str | None, offset: int, limit: int
+    session: Session,
+    *,
+    status: str | None,
+    target: str | None,
+    schedule: UUID | None = None,
+    offset: int,
+    limit: int,
 ) -> tuple[Sequence[Scan], int]:
     """Scans, newest first, and how many there are in all."""
     wanted = select(Scan).where(Scan.task_id.is_not(None))
@@ -100,6 +106,8 @@ def scans_page(
         wanted = wanted.where(Scan.status == status)
     if target:
         wanted = wanted.where(Scan.target == target)
+    if schedule:
+        wanted = wanted.where(Scan.schedule_id == schedule)
     page = wanted.order_by(Scan.created_at.desc(), Scan.id).offset(offset).limit(limit)
     return session.scalars(page).all(), count_of(session, wanted)
 

@@ -78,7 +78,7 @@ def test_what_is_there_is_not_overwritten(client: TestClient, settings: Settings
         ({"accepts": "domain"}, "services and ports"),
         ({"timeout": 0}, "timeout"),
         ({"memory": 100_000}, "memory"),
-        ({"network": "scoped"}, "this machine's own services"),
+        ({"network": "all"}, "network"),
         ({"cvss": "very bad"}, "cvss"),
         ({"score": 10.1}, "score"),
         ({"reference": "javascript:alert(1)"}, "reference"),

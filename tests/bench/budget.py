@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from uuid import UUID
 
@@ -77,7 +78,7 @@ def budget() -> None:
             for intensity in range(len(INTENSITIES)):
                 print(bench.on_two_workers(workers, intensity, 3), flush=True)
         print(f"packets to the excluded address: {estate.packets().get(EXCLUDED, 0)}")
-        print(f"packets of policy passive to the target: {bench.passive()}")
+        print(f"packets of policy passive to the target's hosts: {bench.passive()}")
 
 
 class Bench:
@@ -106,12 +107,16 @@ class Bench:
         return Line(what, INTENSITIES[intensity].packets, meter.reading(), _work(workers.store, asked))
 
     def passive(self) -> int:
-        """How many packets a scan that is passive sends to anything but the name servers."""
+        """How many packets a scan that is passive sends to the target's hosts, its name servers left out."""
         before = self._estate.packets()
         self.playing.carry_out(self.playing.ask(ROOT, PRESETS["passive"]), seconds=MOST_SECONDS)
         after = self._estate.packets()
-        servers = {at.NS1, at.NS2}
-        return sum(count - before.get(address, 0) for address, count in after.items() if address not in servers)
+        target, servers = (ip_network(at.NET), ip_network(at.NET6)), {at.NS1, at.NS2}
+        return sum(
+            count - before.get(address, 0)
+            for address, count in after.items()
+            if address not in servers and any(ip_address(address) in network for network in target)
+        )
 
     def _measure(self, what: str, policy: ScanPolicy, scans: int) -> Line:
         asked: Sequence[UUID] = [self.playing.ask(TARGET, policy) for _ in range(scans)]

@@ -50,7 +50,7 @@ class Running:
     api: httpx.Client
     prefect: PrefectClient
 
-    def ask(self, target: str, policy: str = "quick", **headers: str) -> Scan:
+    def ask(self, target: str, policy: str | dict[str, Any] = "quick", **headers: str) -> Scan:
         """Ask for a scan."""
         answer = self.api.post("/api/scans/", json={"target": target, "policy": policy}, headers=headers)
         assert answer.status_code == 201, answer.text
@@ -119,7 +119,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Ite
         prefect_port=free_port(),
         scope_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
         scope_exclude=("127.0.99.0/24",),
+        notify_allow=("127.0.0.0/8",),  # type: ignore[arg-type]
         resolvers=(names.address,),
+        schedule_min_interval=60,
     )
     said: list[str] = []
     with Platform(settings, on_event=said.append) as addresses:

@@ -15,6 +15,8 @@ from flows import conduct
 from flows.conduct import Conductor
 from flows.gate import Gate
 from footprint.admission import NewScan
+from footprint.extensions import Extension, add
+from footprint.manifest import Manifest
 from footprint.policy import ScanPolicy
 from footprint.records import Host, Network, Record, Service
 from footprint.settings import Settings
@@ -175,3 +177,18 @@ def test_a_unit_that_nobody_could_bear_passes_to_be_refused_aloud(here: Installa
     assert gate.admit(unit)
     with here.store.read() as session:
         assert claims_now(session) == []
+
+
+def test_extensions_claim_a_share_once_one_of_them_reaches_its_record(here: Installation) -> None:
+    scan, unit = _scan(here, Host(SWEPT), "extension"), _unit("extension", Host(SWEPT))
+    gate = Gate(scan, here)
+    assert gate.admit(unit)
+    with here.store.read() as session:
+        assert claims_now(session) == []
+    manifest = Manifest(name="asks", accepts=("host",), script="script", interpreter="sh", network="scoped")
+    add(here.settings.home, Extension(manifest, "true"))
+    gate.look()
+    assert gate.admit(unit)
+    with here.store.read() as session:
+        (claim,) = claims_now(session)
+    assert (claim.module, claim.share.packets, claim.key) == ("extension", 100.0, "net:198.18.0.0/24")

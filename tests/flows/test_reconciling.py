@@ -23,7 +23,7 @@ from footprint.settings import Settings
 from footprint.store import Store, migrate, open_store
 from footprint.store.cancelling import request_cancel
 from footprint.store.chores import chores_done
-from footprint.store.resumption import put_back
+from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive
 from footprint.store.tables import Scan, now
 from footprint.store.views import scan_by_id
@@ -162,6 +162,24 @@ def test_what_waits_too_long_is_given_to_prefect_again_once(settings: Settings, 
     assert [said for said, _ in prefect.said] == ["reschedule"]
     with store.read() as session:
         assert scan_by_id(session, scan.id).resume_at is None
+
+
+def test_what_somebody_else_has_given_to_prefect_meanwhile_is_left_alone(
+    settings: Settings, store: Store, prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = begun(store, prefect, "CRASHED")
+    with store.write() as session:
+        put_back(session, scan.id, attempt=1, reason="lost", at=now() - timedelta(minutes=1), losses=0)
+    look = Prefect.states
+
+    def states(self: Prefect, ids: Sequence[UUID]) -> dict[UUID, RunState]:
+        with store.write() as session:
+            note_rescheduled(session, scan.id)
+        return look(self, ids)
+
+    monkeypatch.setattr(Prefect, "states", states)
+    assert run(settings, store, prefect).scans == 0
+    assert prefect.said == []
 
 
 def test_a_cancel_that_nobody_heard_ends_the_scan_though_prefect_goes_away(

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from footprint import doctor
-from footprint.doctor import CHECKS, ChoreSeen, FeedSeen, Health, Line, LiveScan
+from footprint.doctor import CHECKS, ChoreSeen, FeedSeen, Health, Line, LiveScan, TellingTrouble
 from footprint.home_disk import free_space, leftovers
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, SchedulesSeen, WorkerSeen
 from footprint.states import Status
@@ -177,3 +177,9 @@ def test_quarantined_tools_are_told() -> None:
 
 def test_every_check_has_a_symptom_and_a_remedy() -> None:
     assert all(check.symptom and check.remedy and "|" not in check.symptom + check.remedy for check in CHECKS.values())
+
+
+def test_receivers_that_cannot_be_told_are_named_with_the_last_error() -> None:
+    assert doctor.judge_notifications([]).health is Health.OK
+    line = doctor.judge_notifications([TellingTrouble("slack-webhook/oncall", 3, 1, "answered 500")])
+    assert (line.health, line.detail) == (Health.WARN, "slack-webhook/oncall: 3 waiting and 1 given up: answered 500")

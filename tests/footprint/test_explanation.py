@@ -11,7 +11,7 @@ import pytest
 
 from footprint.explanation import Explanation, explain
 from footprint.platform_facts import PoolSeen, QueueSeen, RunSeen, WorkerSeen
-from footprint.scan_facts import Cause, Facts, ScanSeen, Trouble, UnitSeen
+from footprint.scan_facts import Cause, Facts, ScanSeen, TellingSeen, Trouble, UnitSeen
 from footprint.states import Status
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -226,3 +226,18 @@ def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> Non
 def test_a_scan_whose_units_wait_for_another_says_who_has_what() -> None:
     waiting = scan(Status.STARTED, held=("nmap waits for 10.87.0.0/24, held by nmap of scan 7",))
     assert cause("waits_for_others", scan=waiting, run=run("RUNNING", "Running")).detail == waiting.held[0]
+
+
+def test_an_ended_scan_says_who_was_told_and_who_was_not_and_why() -> None:
+    tellings = (
+        TellingSeen("smtp-mail/a", "delivered", 1, at=ago(5)),
+        TellingSeen("slack-webhook/b", "pending", 2, "answered 500"),
+        TellingSeen("signed-webhook/c", "given_up", 40, "it is gone"),
+    )
+    seen = scan(Status.SUCCESS, finished_at=ago(10), tellings=tellings)
+    assert cause("told", scan=seen).detail == "told of it: smtp-mail/a"
+    assert cause("to_be_told", scan=seen).detail == "still to be told of it: slack-webhook/b, answered 500"
+    assert cause("not_told", scan=seen).remedy
+    quiet = scan(Status.SUCCESS, finished_at=ago(10), tellings=(TellingSeen("smtp-mail/a", "not_needed"),))
+    assert codes(scan=quiet)[-1] == "no_news"
+    assert not {"told", "no_news"} & set(codes(scan=scan(Status.SUCCESS, finished_at=ago(10))))

@@ -68,7 +68,7 @@ def test_what_is_written_reads_the_same(text: str) -> None:
         (LEAST + 'severity = "bad"', "severity: "),
         (LEAST + 'interpreter = "../python"', "interpreter: "),
         (LEAST + 'interpreter = "/opt/python"', "its path below /usr or /bin"),
-        (LEAST + 'network = "scoped"', 'say "none"'),
+        (LEAST + 'network = "all"', "network: Input should be 'none' or 'scoped'"),
         (LEAST + "timout = 5\nport = 1", "a manifest has no field timout; a manifest has no field port"),
     ],
 )
@@ -76,6 +76,13 @@ def test_every_mistake_is_a_sentence(text: str, said: str) -> None:
     with pytest.raises(InvalidExtension) as error:
         read_manifest(text)
     assert said in error.value.detail
+
+
+def test_it_reaches_nothing_unless_it_says_so() -> None:
+    assert not read_manifest(LEAST).is_scoped
+    scoped = read_manifest(LEAST + 'network = "scoped"')
+    assert scoped.is_scoped
+    assert read_manifest(write_manifest(scoped)) == scoped
 
 
 def test_which_records_it_is_run_for() -> None:

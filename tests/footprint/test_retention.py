@@ -20,8 +20,11 @@ from footprint.store.asset_views import asset_services
 from footprint.store.change_tables import ChangeRow
 from footprint.store.claim_table import ClaimRow
 from footprint.store.forgetting import forget_scans, forget_settled, shrink
+from footprint.store.notification_tables import NotificationRow
+from footprint.store.outbox import Delivery
 from footprint.store.retention import Keeping, doomed_scans
 from footprint.store.scans import Begun, begin, insert_scan
+from footprint.store.schedule_tables import ScheduleRow, ScheduleRunRow
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, ServiceRow, Sighting
 from tests.footprint.test_differences import ADDRESS, NEW, POLICY, WEB, asked, scanned, told
 
@@ -113,6 +116,37 @@ def test_what_a_scan_that_goes_on_will_be_compared_with_is_kept(store: Store) ->
     with store.write() as session:
         session.execute(update(Scan).where(Scan.id == running.id).values(status=Status.FAILURE, finished_at=NOW))
     assert doomed(store) == [old.id]
+
+
+def test_a_scan_that_somebody_is_still_to_be_told_of_is_kept(store: Store) -> None:
+    old = aged(store, scanned(store, BOTH), 500)
+    aged(store, scanned(store, BOTH), 10)
+    with store.write() as session:
+        session.add(_notification(old, Delivery.PENDING))
+    assert doomed(store) == []
+    with store.write() as session:
+        session.execute(update(NotificationRow).values(status=Delivery.GIVEN_UP))
+    assert doomed(store) == [old.id]
+
+
+def _notification(scan: Begun, status: Delivery) -> NotificationRow:
+    return NotificationRow(scan_id=scan.id, receiver="mail:x", status=status, tries=0, created_at=NOW, next_try_at=NOW)
+
+
+def test_times_of_schedules_without_a_scan_are_settled_after_months(store: Store) -> None:
+    with store.write() as session:
+        schedule = ScheduleRow(target="127.0.0.1", policy_name="quick", said={}, timing={}, timezone="UTC")
+        session.add(schedule)
+        session.flush()
+        for number, days in enumerate((100, 100, 10)):
+            came_at = NOW - timedelta(days=days)
+            session.add(ScheduleRunRow(id=number + 1, schedule_id=schedule.id, came_at=came_at, outcome="skipped"))
+    scan = scanned(store, BOTH)
+    with store.write() as session:
+        session.execute(update(Scan).where(Scan.id == scan.id).values(schedule_id=schedule.id, schedule_run=1))
+    assert forget_settled(store, NOW) == 1
+    with store.read() as session:
+        assert session.scalars(select(ScheduleRunRow.id).order_by(ScheduleRunRow.id)).all() == [1, 3]
 
 
 def test_forgetting_takes_all_of_a_scan_and_nothing_of_the_inventory(store: Store) -> None:

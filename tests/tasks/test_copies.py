@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text, update
 
 from footprint.errors import BackupFailed, Conflict, InvalidBackup, ToolMissing
@@ -139,10 +140,10 @@ def test_an_earlier_versions_copy_is_brought_to_this_shape(tmp_path: Path) -> No
     settings = Settings(home=tmp_path / "home")
     migrate(settings.store_url)
     copy = back_up(settings).path
+    earlier = ScriptDirectory.from_config(engine._config()).get_revision("0012").down_revision
     with sqlite3.connect(copy) as connection:
-        connection.executescript(
-            "DROP TABLE chores; DROP TABLE tool_checks; UPDATE alembic_version SET version_num='0009'"
-        )
+        connection.executescript("DROP TABLE chores; DROP TABLE tool_checks")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (earlier,))
     connection.close()
     restore(settings, copy)
     assert held(settings.store_url) == (0, 0)

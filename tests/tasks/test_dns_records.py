@@ -10,7 +10,7 @@ import pytest
 
 from footprint.records import Coverage, DnsRecord, DomainName, Finding, Host, Outcome, Severity
 from tasks.dns import DnsOptions, probe
-from tasks.dns_records import MAX_VALUES, SERVICES
+from tasks.dns_records import MAX_VALUES, SERVICES, is_of_service
 from tasks.suffixes import registered_domain
 from tasks.tool import Found
 from tests.estate import zone
@@ -304,3 +304,18 @@ def test_the_estates_zone_gives_its_hidden_names_and_its_weaknesses() -> None:
         ("dns/dmarc-missing", zone.ROOT): "medium",
         ("dns/dangling-cname", f"old-shop-3kd.{zone.ROOT}"): "high",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("_sip._tcp.a.test", True),
+        ("_kerberos._udp.b.a.test", True),
+        ("_dmarc.a.test", False),
+        ("_srv.a.test", False),
+        ("sip._tcp.a.test", False),
+        ("www.a.test", False),
+    ],
+)
+def test_what_a_service_is_looked_up_by_is_told_from_hosts(name: str, is_one: bool) -> None:
+    assert is_of_service(name) is is_one

@@ -11,19 +11,20 @@ from uuid import uuid4
 
 import pytest
 
-from footprint.errors import PlatformError, SandboxMissing
+from footprint.area import Area
+from footprint.errors import NotAuthorized, PlatformError, SandboxMissing
 from footprint.extensions import Extension, add
 from footprint.manifest import Manifest
 from footprint.policy import PRESETS, ScanPolicy
-from footprint.records import DomainName, Finding, Host, Network, Outcome, Record, Service
+from footprint.records import Coverage, DomainName, Finding, Host, Network, Outcome, Record, Service
 from footprint.scope import Scope
 from footprint.settings import Settings
 from footprint.store import migrate, open_store
 from footprint.store.units import Settlement, Unit
 from footprint.verdict import UnitStatus
 from tasks import extension, inspection, sandbox
-from tasks.extension import GIVEN_UP, TOOL, check, takes
-from tasks.tool import Pace
+from tasks.extension import GIVEN_UP, TOOL, check
+from tasks.tool import Asking, Pace
 from tasks.unit import Circumstances, carry_out
 from tests.processes import marked, wait_until_gone
 from tests.seen import seen_by_a_scan
@@ -190,7 +191,7 @@ def test_a_broken_extension_is_said_and_the_others_are_run(under: Circumstances)
     settled = _run(under)
     assert _rules(settled) == {"extension/good"}
     assert "broken: extension.toml is not there" in _notes(settled)["127.0.0.1"]
-    assert len(takes(under.settings)) == 1
+    assert len(TOOL.here(under.settings).accepts) == 1
     check(under.settings, None)
 
 
@@ -198,7 +199,7 @@ def test_where_none_can_be_run_the_module_says_why(under: Circumstances) -> None
     (under.settings.home / "extensions" / "broken").mkdir(parents=True)
     with pytest.raises(PlatformError, match=r"broken: extension\.toml is not there"):
         check(under.settings, None)
-    assert takes(under.settings) == ()
+    assert TOOL.here(under.settings).accepts == ()
 
 
 def test_without_an_extension_it_takes_nothing_and_needs_nothing(
@@ -238,3 +239,28 @@ def test_options_are_bounded() -> None:
     assert TOOL.configure({}, Pace(3, 3600, "top:100")).timeout == 600
     with pytest.raises(ValueError, match="names"):
         TOOL.configure({"names": ["../evil"]}, Pace(3, 3600, "top:100"))
+
+
+def test_without_an_authorisation_only_those_run_that_reach_nothing(under: Circumstances) -> None:
+    nothing = replace(under, permitted=Area.of([]))
+    _install(under, "offline", "echo found")
+    assert _rules(_run(nothing)) == {"extension/offline"}
+    _install(under, "asks", "echo found", network="scoped")
+    refused = _run(nothing)
+    assert (refused.status, refused.error_code, refused.records) == (UnitStatus.SKIPPED, NotAuthorized.code, ())
+    assert _rules(_run(nothing, network="none")) == {"extension/offline"}
+
+
+def test_one_that_was_changed_while_its_unit_began_reaches_nothing(under: Circumstances) -> None:
+    judged = TOOL.here(under.settings)
+    _install(under, "asks", "echo found", network="scoped")
+    assert judged.probe
+    asking = Asking(
+        **{name: getattr(under, name) for name in ("settings", "scope", "store", "work_dir", "scan_id", "stopped")},
+        resolvers=(),
+        deadline=time.monotonic() + 60,
+        report=under.report,
+    )
+    (coverage,) = judged.probe((HERE,), judged.configure({}, Pace(3, 3600, "top:100")), asking)
+    assert isinstance(coverage, Coverage)
+    assert "asks: not run, as it has been changed meanwhile" in coverage.note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -30,10 +31,29 @@ def test_both_tables_know_the_same_addresses_and_only_frames_the_gateways() -> N
         assert "set four { type ipv4_addr; flags interval; auto-merge; elements = { 10.87.0.0/29 }; }" in text
         assert "set never6 { type ipv6_addr; flags interval; auto-merge; elements = { fd87::/64 }; }" in text
         assert "set six { type ipv6_addr; flags interval; auto-merge;  }" in text
-        assert text.index("@never4 goto") < text.index("@four accept")  # exclusions win
+        assert text.index("@never4 goto") < text.index("@four goto given")  # exclusions win
     assert 'devices = { "lo", "eth0.7" }' in netdev
     assert "arp daddr ip @ways accept" in netdev
     assert "arp" not in inet
+
+
+def test_ports_and_a_rate_hold_where_they_are_asked_for() -> None:
+    for text in raising(PLAN).split("table netdev pulsar_61042 {"):
+        assert "chain given {\naccept\n}" in text
+    inet, netdev = raising(replace(PLAN, ports=(80, 443), rate=10)).split("table netdev pulsar_61042 {")
+    for text in (inet, netdev):
+        assert "th dport != { 80, 443 } goto strayed" in text
+        assert text.index("tcp, udp } goto strayed") < text.index("\naccept\n")
+    assert "limit" not in inet  # whoever is too fast is not told
+    assert "limit rate over 10/second burst 5 packets counter name slowed drop" in netdev
+    assert "limit rate over 15000 bytes/second burst 65536 bytes counter name slowed drop" in netdev
+    for text in raising(replace(PLAN, ports=())).split("table netdev pulsar_61042 {"):
+        assert "chain given {\ngoto strayed\naccept\n}" in text
+
+
+def test_what_was_too_fast_is_told_apart_from_strays() -> None:
+    slow = {"counter": {"name": "slowed", "packets": 6, "bytes": 9}}
+    assert strays_in(f"{_listing(_counter(3), slow)}\n{_listing(_counter(4), slow)}") == Strays(7, (), 12)
 
 
 def test_what_both_tables_counted_is_added_up() -> None:

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from tasks.seccomp import ARCHITECTURES, DENIED, X32, Architecture, filter_for
+from tasks.seccomp import ARCHITECTURES, DENIED, X32, Architecture, client_filter_for, filter_for
 from tests.tasks.held import Hold, said
 
 ALLOWED, KILLED = "allowed", "killed"
@@ -33,6 +33,8 @@ def _answer(program: bytes, audit: int, number: int, *arguments: int) -> str | i
         match code:
             case 0x20:
                 held = int.from_bytes(data[value : value + 4], "little")
+            case 0x54:
+                held &= value
             case 0x15:
                 at += yes if held == value else no
             case 0x35:
@@ -90,6 +92,65 @@ def test_sockets_are_of_unix_only(machine: str) -> None:
         assert _asked(machine, number, 1) == ALLOWED
         for family in (0, 2, 10, 16, 17, 30, 38, 40, 1 << 32 | 2):
             assert _asked(machine, number, family) == errno.EPERM, family
+
+
+def _as_client(machine: str, number: int, *arguments: int) -> str | int:
+    return _answer(client_filter_for(machine), ARCHITECTURES[machine].audit, number, *arguments)
+
+
+STREAM, DATAGRAM, RAW, SEQPACKET, FLAGS = 1, 2, 3, 5, 0o2004000
+
+
+@every_machine
+@pytest.mark.parametrize("family", [2, 10])
+def test_a_client_has_tcp_and_udp(machine: str, family: int) -> None:
+    number = ARCHITECTURES[machine].socket
+    for kind, protocol in ((STREAM, 0), (STREAM, 6), (DATAGRAM, 0), (DATAGRAM, 17)):
+        assert _as_client(machine, number, family, kind, protocol) == ALLOWED
+        assert _as_client(machine, number, family, kind | FLAGS, protocol) == ALLOWED
+    # SCTP, MPTCP, ping, UDP-Lite, raw IP.
+    others = [(STREAM, 132), (STREAM, 262), (STREAM, 17), (DATAGRAM, 1), (DATAGRAM, 6), (DATAGRAM, 58), (DATAGRAM, 136)]
+    for kind, protocol in (*others, (RAW, 255), (RAW, 1), (SEQPACKET, 132), (6, 33), (10, 0)):
+        assert _as_client(machine, number, family, kind, protocol) == errno.EPERM, (kind, protocol)
+        assert _as_client(machine, number, family, kind | FLAGS, protocol) == errno.EPERM
+
+
+@every_machine
+def test_a_client_has_no_other_family_and_pairs_that_lead_nowhere_else(machine: str) -> None:
+    kind = ARCHITECTURES[machine]
+    for family in (0, 1, 16, 17, 30, 38, 40, 43, 44):
+        assert _as_client(machine, kind.socket, family, STREAM, 0) == errno.EPERM, family
+    assert [_as_client(machine, kind.socketpair, 1, of | FLAGS) for of in (STREAM, SEQPACKET)] == [ALLOWED, ALLOWED]
+    assert {_as_client(machine, kind.socketpair, 1, of) for of in (DATAGRAM, RAW)} == {errno.EPERM}
+    assert _as_client(machine, kind.socketpair, 2, STREAM) == errno.EPERM
+    assert {_as_client(machine, number, 3) for number in (kind.bind, kind.listen)} == {errno.EPERM}
+
+
+@every_machine
+def test_a_client_joins_no_group_and_routes_nothing_itself(machine: str) -> None:
+    number = ARCHITECTURES[machine].setsockopt
+    joins = ((0, 4), (0, 35), (0, 39), (0, 42), (0, 46), (41, 20), (41, 27), (41, 42), (41, 46))
+    assert {_as_client(machine, number, 3, *each) for each in joins} == {errno.EPERM}
+    usual = ((0, 1), (0, 2), (0, 11), (1, 20), (1, 35), (6, 1), (6, 42), (41, 26), (41, 25))
+    assert {_as_client(machine, number, 3, *each) for each in usual} == {ALLOWED}
+
+
+@every_machine
+def test_what_is_denied_to_all_is_denied_to_clients(machine: str) -> None:
+    kind = ARCHITECTURES[machine]
+    numbers = [number for numbers in DENIED.values() if (number := numbers[kind.column]) is not None]
+    assert {_as_client(machine, number, 1) for number in numbers} == {errno.EPERM}
+    assert _as_client(machine, kind.clone, FORK | 0x40000000) == errno.EPERM
+    assert {_as_client(machine, number) for number in OTHERS[machine].values()} == {ALLOWED}
+
+
+@every_machine
+def test_nobody_is_told_of_interfaces(machine: str) -> None:
+    ioctl = ARCHITECTURES[machine].ioctl
+    for asked in (_asked, _as_client):
+        answers = [asked(machine, ioctl, 3, request) for request in (0x8912, 0x8915, 0x8933, 0x89FF)]
+        assert answers == [errno.EPERM] * 4
+        assert [asked(machine, ioctl, 3, request) for request in (0x541B, 0x5421, 0x8905, 0x8A00)] == [ALLOWED] * 4
 
 
 @every_machine

@@ -1,0 +1,85 @@
+"""Schedules of the deployment as a Prefect client makes, changes, reads and removes them; called by `api.prefect`."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.exceptions import ObjectNotFound
+
+from footprint.platform_facts import ScheduleSeen
+from footprint.timing import Timing
+
+SLUG = "pulsar-"
+
+
+def seen(schedule: DeploymentSchedule) -> ScheduleSeen:
+    """A schedule as Prefect has it. `ours` is the id of the schedule that it was made for, where the API made it."""
+    ours = _id_in(schedule.slug)
+    is_whole = ours is None or schedule.parameters == _parameters(ours)
+    return ScheduleSeen(schedule.id, ours, schedule.active, _timing(schedule), is_whole=is_whole)
+
+
+async def put(client: PrefectClient, deployment: UUID, schedule_id: UUID, timing: Timing, *, active: bool) -> UUID:
+    """Make the schedule, or have the one that is there say this from now on; returns its id in Prefect.
+
+    A change makes Prefect remove the runs that it had made ahead, and make them anew.
+    """
+    slug, schedule, parameters = f"{SLUG}{schedule_id}", _prefect_schedule(timing), _parameters(schedule_id)
+    for there in await client.read_deployment_schedules(deployment):
+        if there.slug == slug:
+            # With what is not said of them, parameters are taken for none.
+            await client.update_deployment_schedule(
+                deployment, there.id, active=active, schedule=schedule, parameters=parameters
+            )
+            return there.id
+    wanted = DeploymentScheduleCreate(schedule=schedule, active=active, slug=slug, parameters=parameters)
+    (made,) = await client.create_deployment_schedules(deployment, [wanted])
+    return made.id
+
+
+async def remove(client: PrefectClient, deployment: UUID, prefect_id: UUID) -> None:
+    """Remove a schedule and the runs that it made; one that is not there is removed already."""
+    try:
+        await client.delete_deployment_schedule(deployment, prefect_id)
+    except ObjectNotFound:
+        return
+
+
+def _parameters(schedule_id: UUID) -> dict[str, str]:
+    return {"schedule_id": str(schedule_id)}
+
+
+def _id_in(slug: str | None) -> UUID | None:
+    if slug is None or not slug.startswith(SLUG):
+        return None
+    try:
+        return UUID(slug.removeprefix(SLUG))
+    except ValueError:
+        return None
+
+
+def _prefect_schedule(timing: Timing) -> CronSchedule | IntervalSchedule | RRuleSchedule:
+    if timing.kind == "cron":
+        return CronSchedule(cron=timing.rule, timezone=timing.timezone)
+    if timing.kind == "rrule":
+        return RRuleSchedule(rrule=timing.rule, timezone=timing.timezone)
+    return IntervalSchedule(
+        interval=timedelta(seconds=int(timing.rule)), anchor_date=timing.anchor, timezone=timing.timezone
+    )
+
+
+def _timing(schedule: DeploymentSchedule) -> Timing | None:
+    match schedule.schedule:
+        case CronSchedule() as cron:
+            return Timing("cron", cron.cron, cron.timezone or "UTC")
+        case RRuleSchedule() as rule:
+            return Timing("rrule", rule.rrule, rule.timezone or "UTC")
+        case IntervalSchedule() as interval:
+            seconds = str(int(interval.interval.total_seconds()))
+            return Timing("interval", seconds, interval.timezone or "UTC", interval.anchor_date.astimezone(UTC))
+    return None

@@ -1,0 +1,56 @@
+"""What the REST API answers of schedules, as far as the `pulsar` command reads it."""
+
+from __future__ import annotations
+
+from deployments.answers import Answer
+from footprint.states import Status
+
+
+class LastScan(Answer):
+    """The scan that a schedule asked for last."""
+
+    id: str
+    status: Status
+    created_at: str = ""
+
+
+class ScheduleRun(Answer):
+    """A time it came due, and what became of it; times are ISO 8601 text."""
+
+    due_at: str | None = None
+    came_at: str = ""
+    outcome: str = ""
+    reason: str | None = None
+    scans: tuple[str, ...] = ()
+
+
+class Schedule(Answer):
+    """A schedule as `/api/schedules/{id}/` shows it; times are ISO 8601 text."""
+
+    id: str
+    target: str | None = None
+    asset: str | None = None
+    policy: str = ""
+    frequency: str | None = None
+    at: str | None = None
+    cron: str | None = None
+    rrule: str | None = None
+    interval: int | str | None = None
+    timezone: str = "UTC"
+    overlap: str = "skip"
+    comment: str = ""
+    state: str = ""
+    prefect_away: bool = False
+    next_runs: tuple[str, ...] = ()
+    last_scan: LastScan | None = None
+    last_run: ScheduleRun | None = None
+    skipped: int = 0
+
+    @property
+    def how_often(self) -> str:
+        """How often, in words."""
+        if self.interval is not None:
+            return f"every {self.interval}{' s' if isinstance(self.interval, int) else ''}"
+        if self.frequency is not None:
+            return f"{self.frequency.lower()} {self.at or ''}".strip() + f" {self.timezone}"
+        return f"{self.cron or self.rrule} {self.timezone}"
