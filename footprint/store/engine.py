@@ -129,9 +129,10 @@ def connect(url: str) -> Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
-    # The first has an effect on a store that is being made only, and before anything is written: see `forgetting`.
-    pragmas = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-    for pragma in (*pragmas, f"busy_timeout={BUSY_SECONDS * 1000}"):
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Only a store that is being made takes it, before anything is written: see `forgetting`.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
+from deployments.prefect_server import WATCH
 from footprint.store import open_store
 from footprint.store.tables import Scan as ScanRow
 from tests.e2e.conftest import Running, Scan
@@ -68,7 +69,8 @@ def test_the_chores_are_scheduled_and_have_places_of_their_own(platform: Running
     assert len({cron.split()[0] for cron in crons}) == len(CHORES)
     queues = platform.prefect.post("/work_pools/pulsar/queues/filter", json={}).raise_for_status().json()
     assert {queue["name"]: queue["concurrency_limit"] for queue in queues} == {"default": 4, "maintenance": 2}
-    (watch,) = platform.prefect.post("/automations/filter", json={}).raise_for_status().json()
+    wanted = {"automations": {"name": {"any_": [WATCH]}}}
+    (watch,) = platform.prefect.post("/automations/filter", json=wanted).raise_for_status().json()
     assert (watch["enabled"], watch["trigger"]["after"]) == (True, ["prefect.flow-run.heartbeat"])
     assert watch["actions"][0]["state"] == "CRASHED"
 
