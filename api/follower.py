@@ -18,12 +18,15 @@ from footprint.errors import PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Silence, reconcile
 from footprint.states import Status
 from footprint.store import Store
+from footprint.store.leftovers import clear_leftovers
 from footprint.store.scans import Live, live_scans, withdraw_forgotten
-from footprint.store.settling import settle
+from tasks.settling import settle
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
 """Looks between two questions after Prefect's health."""
+CLEAR_EVERY = 10
+"""Looks between two at the directories of scans that have ended."""
 FORGOTTEN_AFTER = timedelta(minutes=1)
 
 log = logging.getLogger("pulsar.api.follower")
@@ -57,6 +60,8 @@ class Follower:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
                     await self._ask_after_health()
                 looks += 1
+                if looks % CLEAR_EVERY == 0:
+                    await run_in_threadpool(clear_leftovers, self._store, self._work_dir)
                 await self._look()
                 if self._keeper and await self._keeper.give_out():
                     self._on_change()

@@ -25,6 +25,7 @@ from flows.pausing import Waiting, is_run_cancelled
 from flows.report import ProgressReport, publish_report
 from footprint.admission import scope_of
 from footprint.errors import PulsarError, ScanStopped, StoreUnavailable
+from footprint.failpoints import failpoint
 from footprint.records import Record
 from footprint.seeds import seeds
 from footprint.states import Status
@@ -264,6 +265,7 @@ class Conductor:
         )
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._here.store.keep(partial(self._finish, verdict=verdict, state=state))
+        failpoint("after-verdict")
         self._tell(verdict)
         drift = self._note_changes() if verdict.status is Status.SUCCESS else None
         tell_changed(self._scan, drift)

@@ -25,10 +25,11 @@ from footprint.states import LIVE, TERMINAL, Status
 from footprint.store import Store
 from footprint.store.chores import RECONCILE, note_chore
 from footprint.store.forgetting import forget_settled
+from footprint.store.leftovers import clear_leftovers
 from footprint.store.scans import LEASE, Live, live_scans, withdraw_forgotten
-from footprint.store.settling import settle
 from footprint.store.tables import Scan
 from tasks.fence import remove_stale
+from tasks.settling import settle
 from tasks.strays import end_processes_of, marked_scans
 
 FORGOTTEN_AFTER = timedelta(minutes=1)
@@ -74,6 +75,7 @@ def reconcile_all(
     settled.runs = _free_stuck_runs(prefect) + _end_forsaken_runs(store, prefect)
     settled.rows = forget_settled(store, datetime.now(UTC))
     settled.strays = _end_strays(store)
+    clear_leftovers(store, settings.work_dir)
     _remove_rules(settings)
     with store.write() as session:
         note_chore(session, RECONCILE, str(settled))

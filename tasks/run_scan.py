@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from footprint.admission import scope_of
 from footprint.budget import Share
 from footprint.errors import StoreUnavailable, StrayedOutOfScope, ToolQuarantined
+from footprint.failpoints import failpoint
 from footprint.store.ledger import Owner, share_of
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
@@ -46,8 +47,10 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
     under = _circumstances(here, scan, unit_id, now_in_force, share)
     settled = carry_out(unit, replace(under, quarantine=quarantine))
+    failpoint("after-tool")
     settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
     kept = here.store.keep(settle)
+    failpoint("after-commit")
     _tell(log, unit, settled, kept)
     if settled.status is UnitStatus.FAILED:
         return Failed(message=settled.error)

@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,8 @@ BUSY_SECONDS = 10
 PATIENCE_SECONDS = 300
 """How long a scan goes on trying to keep what it found: a database may be restarted under it."""
 RETRY_SECONDS = 1.0
+READ_ONLY = "25006"
+"""What PostgreSQL calls a write to a server that takes none, as a replica or one whose disk is full."""
 POSTGRES_LIMITS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -81,6 +83,10 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise StoreUnavailable("the store does not answer", hint=str(error.orig).splitlines()[0][:200]) from error
+    except InternalError as error:
+        if getattr(error.orig, "sqlstate", "") != READ_ONLY:
+            raise
+        raise StoreUnavailable("the store is read-only", hint=str(error.orig).splitlines()[0][:200]) from error
     except PoolTimeout as error:
         raise StoreUnavailable("the store is busy: all its connections are in use") from error
 

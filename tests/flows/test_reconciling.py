@@ -233,6 +233,8 @@ def test_programs_of_scans_that_are_over_are_ended_and_those_of_others_are_not(
     over, recent, going = scanned(store), scanned(store), begun(store, prefect, "RUNNING")
     with store.write() as session:
         session.execute(update(Scan).where(Scan.id == over.id).values(finished_at=now() - timedelta(minutes=5)))
+    for scan in (over, recent, going):
+        (settings.work_dir / str(scan.id)).mkdir(parents=True)
     marks = [str(scan.id) for scan in (over, recent, going)] + [str(uuid4())]
     strays = [
         subprocess.Popen(["sleep", "60"], env={**os.environ, "PULSAR_SCAN": mark}, start_new_session=True)
@@ -243,6 +245,7 @@ def test_programs_of_scans_that_are_over_are_ended_and_those_of_others_are_not(
         strays[0].wait(5)
         time.sleep(0.05)
         assert [stray.poll() is None for stray in strays] == [False, True, True, True]
+        assert {path.name for path in settings.work_dir.iterdir()} == {str(recent.id), str(going.id)}
     finally:
         for stray in strays:
             stray.kill()

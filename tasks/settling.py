@@ -14,6 +14,7 @@ from footprint.store.endings import finish
 from footprint.store.engine import Store
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Live, observe
+from tasks.strays import end_processes_of
 
 log = logging.getLogger("pulsar.settling")
 
@@ -21,12 +22,15 @@ log = logging.getLogger("pulsar.settling")
 def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
     """Change a scan's row as the step says, in one transaction; Prefect was told before. False: it had moved on.
 
-    What a killed flow could not take with it is removed, where it was on this machine.
+    What a killed flow could not take with it is removed, where it was on this machine; and what one that only stands
+    still has at work is ended, which the next attempt does anew.
     """
     changed, said = _written(store, scan, step)
     if changed and said:
         log.warning("scan %s %s", scan.id, said)
-    if isinstance(step, Ended | PutBack):
+    # Of one that was not put back another attempt has it, and the directory is that one's.
+    if isinstance(step, Ended) or (isinstance(step, PutBack) and changed):
+        end_processes_of(scan.id)
         shutil.rmtree(work_dir / str(scan.id), ignore_errors=True)
     return changed
 
