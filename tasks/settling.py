@@ -22,13 +22,13 @@ log = logging.getLogger("pulsar.settling")
 def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
     """Change a scan's row as the step says, in one transaction; Prefect was told before. False: it had moved on.
 
-    What a flow that was killed could not take with it is removed, where it was on this machine; and what one that only
-    stands still has at work is ended, as the next attempt does it anew. Where another attempt has taken the scan up
-    meanwhile, the directory is that one's.
+    What a killed flow could not take with it is removed, where it was on this machine; and what one that only stands
+    still has at work is ended, which the next attempt does anew.
     """
     changed, said = _written(store, scan, step)
     if changed and said:
         log.warning("scan %s %s", scan.id, said)
+    # Of one that was not put back another attempt has it, and the directory is that one's.
     if isinstance(step, Ended) or (isinstance(step, PutBack) and changed):
         end_processes_of(scan.id)
         shutil.rmtree(work_dir / str(scan.id), ignore_errors=True)
