@@ -149,7 +149,7 @@ def _appeared(record: Record, after: Snapshot, memory: Memory | None) -> Differe
     steps = tuple(
         Step(name, then[name], now[name])
         for name in COMPARED[record.kind]
-        if memory.seen and then[name] != now[name] and not _is_empty(now[name])
+        if memory.seen and _differs(name, then[name], now[name]) and not _is_empty(now[name])
     )
     if memory.was_gone:
         return Difference(Change.BACK, seen[-1].record, steps)
@@ -163,9 +163,23 @@ def _changed(record: Record, before: Snapshot, after: Snapshot, absence: Absence
         value = now[name]
         if isinstance(record, Host) and name == "names":
             value = _names_kept(record, then[name], value, absence)
-        if then[name] != value and (not _is_empty(value) or _is_unsaid(name, before.things[record], absence)):
+        if _differs(name, then[name], value) and (
+            not _is_empty(value) or _is_unsaid(name, before.things[record], absence)
+        ):
             steps.append(Step(name, then[name], value))
     return Difference(Change.CHANGED, after.things[record][-1].record, tuple(steps)) if steps else None
+
+
+def _differs(name: str, then: Value, now: Value) -> bool:
+    """Whether a field changed. A system is a guess by odd packets: its release and certainty vary with every look."""
+    if name == "os" and isinstance(then, str) and isinstance(now, str):
+        return _families(then).isdisjoint(_families(now))
+    return then != now
+
+
+def _families(guess: str) -> set[str]:
+    """The first word of each system of a guess: `Linux` of "Linux 3.2 or Linux 5.3 - 5.4 (95 %)"."""
+    return {name.split(" ")[0] for name in guess.split(" or ")}
 
 
 def _is_empty(value: Value) -> bool:
