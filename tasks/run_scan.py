@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from prefect import get_run_logger, task
@@ -16,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from footprint.admission import scope_of
 from footprint.budget import Share
-from footprint.errors import StoreUnavailable, StrayedOutOfScope
+from footprint.errors import StoreUnavailable, StrayedOutOfScope, ToolQuarantined
 from footprint.store.ledger import Owner, share_of
 from footprint.store.scans import Begun
 from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
 from footprint.verdict import UnitStatus
 from tasks.authorization import InForce, in_force
 from tasks.installation import Installation, installation
+from tasks.quarantine import quarantine_of
 from tasks.stopping import stop_flag
 from tasks.unit import Circumstances, carry_out
 
@@ -36,11 +38,14 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     Raises `ScanStopped` where the scan is no longer this attempt's.
     """
     here = installation()
-    unit_id, unit, now_in_force = here.store.keep(partial(_begin, here=here, scan=scan, module=module, batch=batch))
+    unit_id, unit, now_in_force, quarantine = here.store.keep(
+        partial(_begin, here=here, scan=scan, module=module, batch=batch)
+    )
     share = here.store.keep(partial(share_of, owner=Owner(scan.id, scan.attempt, module, batch)))
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
-    settled = carry_out(unit, _circumstances(here, scan, unit_id, now_in_force, share))
+    under = _circumstances(here, scan, unit_id, now_in_force, share)
+    settled = carry_out(unit, replace(under, quarantine=quarantine))
     settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
     kept = here.store.keep(settle)
     _tell(log, unit, settled, kept)
@@ -49,9 +54,11 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     return Completed(message=f"{settled.status}, {kept} records")
 
 
-def _begin(session: Session, here: Installation, scan: Begun, module: str, batch: int) -> tuple[int, Unit, InForce]:
+def _begin(
+    session: Session, here: Installation, scan: Begun, module: str, batch: int
+) -> tuple[int, Unit, InForce, ToolQuarantined | None]:
     unit_id, unit = begin_unit(session, scan.id, scan.attempt, module, batch)
-    return unit_id, unit, in_force(session, scan, here.settings)
+    return unit_id, unit, in_force(session, scan, here.settings), quarantine_of(session, module)
 
 
 def _circumstances(

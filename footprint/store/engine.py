@@ -102,6 +102,11 @@ def is_migrated(store: Store) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether a store of this revision can be brought to this version's shape."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def connect(url: str) -> Store:
     """Make the engine of a store, whatever state it is in."""
     if make_url(url).get_backend_name() != "sqlite":
@@ -124,7 +129,9 @@ def connect(url: str) -> Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    # The first has an effect on a store that is being made only, and before anything is written: see `forgetting`.
+    pragmas = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+    for pragma in (*pragmas, f"busy_timeout={BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
