@@ -233,7 +233,8 @@ def verdict(scan: Scan) -> Text:
     """The last line of a scan: its status, how long it took or how far it is, what was found."""
     status = Text(scan.status, style=f"bold {COLOURS.get(scan.status, '')}".strip())
     if not scan.is_over:
-        waiting = f"; {one_line(scan.waiting, SENTENCE)}" if scan.waiting else ""
+        unsaid = "; `pulsar explain` says what it waits for" if scan.status is Status.PENDING else ""
+        waiting = f"; {one_line(scan.waiting, SENTENCE)}" if scan.waiting else unsaid
         return Text.assemble(status, f", {scan.progress:.0f} % done so far; {_found(scan)}{waiting}")
     took = _seconds(scan)
     time = f" after {duration(took)}" if took is not None else ""
