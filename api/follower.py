@@ -17,12 +17,15 @@ from api.prefect import PrefectGateway, PrefectHealth
 from api.schedule_keeper import ScheduleKeeper
 from footprint.errors import Conflict, PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Seen, Silence, reconcile
+from footprint.spool import Spool
 from footprint.states import Status
 from footprint.store import Store
-from footprint.store.cancelling import request_cancel
+from footprint.store.cancelling import note_stuck, request_cancel
 from footprint.store.endings import finish
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Live, live_scans, observe, withdraw_forgotten
+from footprint.store.spooled import clear_spool
+from tasks.strays import end_processes_of, processes_of
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
@@ -40,6 +43,7 @@ class Follower:
         store: Store,
         prefect: PrefectGateway,
         work_dir: Path,
+        spool: Spool,
         on_change: Callable[[], None],
         keeper: ScheduleKeeper | None = None,
     ) -> None:
@@ -48,6 +52,7 @@ class Follower:
         self._store = store
         self._prefect = prefect
         self._work_dir = work_dir
+        self._spool = spool
         self._on_change = on_change
         self._silence = Silence()
         self._keeper = keeper
@@ -100,6 +105,7 @@ class Follower:
                 log.exception("scan %s could not be settled", scan.id)
 
     def _live(self) -> list[Live]:
+        clear_spool(self._store, self._spool)
         with self._store.write() as session:
             withdraw_forgotten(session, FORGOTTEN_AFTER)
             return live_scans(session)
@@ -107,9 +113,8 @@ class Follower:
     async def _settle(self, scan: Live, run: RunState | None, silent: float) -> None:
         match reconcile(scan, run, silent, datetime.now(UTC)):
             case Ended() as ended:
-                if ended.lost:
-                    await self._end_run(scan, ended)
-                await run_in_threadpool(self._finish, scan, ended)
+                if not await self._end(scan, ended):
+                    return
             case PutBack() as back:
                 if back.lost:
                     await self._prefect.crash(scan.task_id, back.reason)
@@ -123,6 +128,15 @@ class Follower:
                 return
         self._on_change()
 
+    async def _end(self, scan: Live, ended: Ended) -> bool:
+        """False where it may not be called cancelled yet: the next look tries again."""
+        if ended.verdict.status is Status.REVOKED and not await run_in_threadpool(self._is_free, scan):
+            return False
+        if ended.lost:
+            await self._end_run(scan, ended)
+        await run_in_threadpool(self._finish, scan, ended)
+        return True
+
     async def _end_run(self, scan: Live, ended: Ended) -> None:
         with suppress(PrefectUnavailable):
             if ended.verdict.status is Status.REVOKED:
@@ -135,6 +149,15 @@ class Follower:
             if finish(session, scan.id, ended.verdict, ended.state, at=ended.at):
                 log.warning("scan %s ended outside its flow: %s", scan.id, ended.verdict.error or ended.verdict.status)
         self._clear(scan)
+
+    def _is_free(self, scan: Live) -> bool:
+        """Whether no process of it is left on this machine, by now."""
+        if end_processes_of(scan.id):
+            return True
+        with self._store.write() as session:
+            said = note_stuck(session, scan.id, processes_of(scan.id))
+        log.error("scan %s is not revoked yet: %s", scan.id, said)
+        return False
 
     def _put_back(self, scan: Live, back: PutBack) -> None:
         with self._store.write() as session:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSeen:
+    """How many results wait in a spool, how many files could not be read, and of which scans they are."""
+
+    waiting: int = 0
+    broken: int = 0
+    scans: tuple[str, ...] = ()
 
 
 def free_space(home: Path) -> int:
