@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from api.policy_schemas import AskedPolicy
 from api.schemas import Line
 from footprint.errors import InvalidSchedule
+from footprint.notify_rules import NotifyRules
 from footprint.policy import DEFAULT_POLICY
 from footprint.states import Status
 from footprint.store.schedule_tables import ScheduleRow, ScheduleRunRow
@@ -67,6 +68,7 @@ class ScheduleRequest(Recurrence):
         default="skip", description="What becomes of a run while the last one goes on; at most one is queued."
     )
     comment: Comment = Field(default="", description="For you; its scans have it too.")
+    notify: NotifyRules | None = Field(default=None, description="Who is told of what, in place of the policy's.")
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
@@ -85,6 +87,7 @@ class ScheduleChange(RecurrenceFields):
     active: bool | None = None
     overlap: Overlap | None = None
     comment: Comment | None = None
+    notify: NotifyRules | None = Field(default=None, description="null: as the policy says.")
 
     def recurrence(self) -> Recurrence | None:
         """How often, where that is to change."""
@@ -149,6 +152,7 @@ class ScheduleOut(BaseModel):
     active: bool
     overlap: Overlap
     comment: str
+    notify: NotifyRules | None
     state: str
     prefect_away: bool
     prefect_id: UUID
@@ -179,7 +183,7 @@ class ScheduleOut(BaseModel):
         )
 
 
-_SAME = ("id", "target", "timezone", "active", "overlap", "comment", "prefect_id", "created_at", "changed_at")
+_SAME = ("id", "target", "timezone", "active", "overlap", "comment", "notify", "prefect_id", "created_at", "changed_at")
 
 
 def _upcoming(timing: Timing) -> list[datetime]:

@@ -30,7 +30,7 @@ from tasks.occurrences import require_sound
 from tasks.policies import policy_of, refuse_borrowed_name
 from tasks.scheduled import admitted, take_extra_turn
 
-CHANGEABLE = ("policy_name", "policy", "said", "timing", "timezone", "active", "overlap", "comment")
+CHANGEABLE = ("policy_name", "policy", "said", "timing", "timezone", "active", "overlap", "comment", "notify")
 
 
 class Schedules:
@@ -119,6 +119,7 @@ class Schedules:
             active=asked.active,
             overlap=asked.overlap,
             comment=asked.comment,
+            notify=asked.notify.model_dump(mode="json") if asked.notify else None,
         )
         self._accept(session, row, policy)
         session.add(row)
@@ -141,6 +142,8 @@ class Schedules:
         for name in ("active", "overlap", "comment"):
             if (wanted := getattr(asked, name)) is not None:
                 setattr(row, name, wanted)
+        if "notify" in asked.model_fields_set:
+            row.notify = asked.notify.model_dump(mode="json") if asked.notify else None
         if policy is not None:
             self._accept(session, row, policy)
         return before, _copy_of(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -22,6 +23,9 @@ LARGEST_LOG = 10_000_000
 LOOK_SECONDS = 0.1
 SAID_LINES = 5
 LISTENING = "0A"
+QUIET_PORTS = range(10_240, 32_768)
+"""Linux gives none of these to anybody who asks for any port, so one that was free stays so until it is bound."""
+PORT_TRIES = 20
 """A socket's state in /proc/net/tcp."""
 
 
@@ -146,7 +150,10 @@ def listening_ports(*pids: int) -> list[int]:
 
 
 def free_port(host: str) -> int:
-    """A port nobody listens on."""
+    """A port nobody listens on. Raises `OSError` where none is found."""
+    for _ in range(PORT_TRIES):
+        with contextlib.suppress(OSError):
+            return _listen_once(host, random.choice(QUIET_PORTS))  # noqa: S311 -- nothing to guess
     return _listen_once(host, 0)
 
 

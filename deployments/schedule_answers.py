@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployments.answers import Answer
+from footprint.notify_rules import NotifyRules
 from footprint.states import Status
 
 
@@ -39,6 +40,7 @@ class Schedule(Answer):
     timezone: str = "UTC"
     overlap: str = "skip"
     comment: str = ""
+    notify: NotifyRules | None = None
     state: str = ""
     prefect_away: bool = False
     next_runs: tuple[str, ...] = ()

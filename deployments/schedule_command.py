@@ -36,6 +36,9 @@ def add_schedule(
     timezone: Annotated[str, typer.Option(help="Of which its times are: Europe/Berlin.")] = "UTC",
     overlap: Annotated[str, typer.Option(help="While the last run goes on: skip, or queue.")] = "skip",
     comment: Annotated[str, typer.Option(help="A remark; its scans have it too.")] = "",
+    notify: Annotated[
+        list[str] | None, typer.Option(metavar="RECEIVER", help="Who is told, in place of the policy's; repeatable.")
+    ] = None,
     paused: Annotated[bool, typer.Option("--paused", help="It waits until it is resumed.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -48,6 +51,7 @@ def add_schedule(
         raise RequestError("say how often, in one way", hint="--daily, --weekly, --monthly, --cron, --rrule or --every")
     said = {"target": target, "asset": asset, "policy": policy_given(policy), "at": at, **dict(ways)}
     said |= {"timezone": timezone, "overlap": overlap, "comment": comment, "active": not paused}
+    said |= {"notify": {"to": notify} if notify else None}
     with running_api(read_settings()) as api:
         made = api.add_schedule({name: value for name, value in said.items() if value is not None})
     if json:

@@ -45,6 +45,7 @@ def schedule_details(schedule: Schedule, runs: Sequence[ScheduleRun]) -> None:
         ("how often", schedule.how_often),
         ("overlap", schedule.overlap),
         ("comment", schedule.comment),
+        ("notify", ", ".join(schedule.notify.to) or "nobody" if schedule.notify else ""),
         ("next", ", ".join(map(moment, schedule.next_runs))),
         ("skipped", skipped),
     ):

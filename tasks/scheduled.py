@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from footprint.admission import NewScan, admit
 from footprint.errors import Conflict, RequestError
+from footprint.notify_rules import NotifyRules, effective_rules
 from footprint.policy import ScanPolicy
 from footprint.settings import Settings
 from footprint.store.assets import scope_for
@@ -144,4 +145,5 @@ def _admitted(
         schedule=(schedule.id, number) if number is not None else None,
     )
     require_authorization(session, settings, new)
-    return new
+    own = NotifyRules.model_validate(schedule.notify) if schedule.notify is not None else None
+    return replace(new, policy=new.policy.model_copy(update={"notify": effective_rules(new.policy.notify, own)}))

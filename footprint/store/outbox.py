@@ -24,7 +24,7 @@ from footprint.notification import (
     of_nothing,
     of_unknown,
 )
-from footprint.notify_rules import NotifyRules, effective_rules
+from footprint.notify_rules import NotifyRules
 from footprint.records import Finding, Outcome, Record
 from footprint.states import Status
 from footprint.store.changes import drift_at_end, write_down
@@ -51,8 +51,8 @@ class Delivery(StrEnum):
 
 
 def rules_of(scan: Scan) -> NotifyRules:
-    """Who is told of a scan, and of what."""
-    return effective_rules(NotifyRules.model_validate(scan.policy.get("notify") or {}))
+    """Who is told of a scan, and of what: as its policy said when it was asked for, or its schedule."""
+    return NotifyRules.model_validate(scan.policy.get("notify") or {})
 
 
 def open_notifications(session: Session, scan_id: UUID) -> None:

@@ -18,7 +18,8 @@ SCANNED, QUEUED, SKIPPED, REFUSED = "scanned", "queued", "skipped", "refused"
 class ScheduleRow(Table):
     """A schedule: of a target, or of each root of an asset.
 
-    `policy` is what an inline one says, else None, and the policy of that name counts at each run. `said` is how often,
+    `policy` is what an inline one says, else None, and the policy of that name counts at each run. `notify` are rules
+    that hold in place of the policy's. `said` is how often,
     as it was said; `timing` what that came to. `prefect_id` is its schedule on the deployment `deployment_id`; a row
     without one is a request in the making and shown to nobody. `active` mirrors Prefect; `gone_at` is when it was found
     to be deleted there. What was heard of Prefect before `changed_at` is old.

@@ -134,6 +134,17 @@ async def test_while_prefect_is_away_nothing_is_half_made_changed_or_removed(
     assert _row(opened, made).overlap == "queue"
 
 
+async def test_who_is_told_is_changed_alone_and_taken_back(opened: Store, schedules: Schedules) -> None:
+    made = await schedules.create(_asked(notify={"to": ["smtp-mail/me"], "on": {"names": False}}))
+    told = _row(opened, made).notify
+    assert told is not None
+    assert (told["to"], told["on"]["names"], told["on"]["findings"]) == (["smtp-mail/me"], False, "medium")
+    await schedules.change(made, ScheduleChange(comment="other"))
+    assert _row(opened, made).notify == told
+    await schedules.change(made, ScheduleChange(notify=None))
+    assert _row(opened, made).notify is None
+
+
 async def test_a_change_of_zone_keeps_the_time_that_clocks_show(
     opened: Store, prefect: Prefect, schedules: Schedules
 ) -> None:
@@ -235,6 +246,8 @@ async def test_the_keeper_lets_queued_scans_begin_and_starts_what_was_left(
         ({"overlap": "both"}, "invalid_request", "overlap"),
         ({"active": "yes"}, "invalid_request", "active"),
         ({"owner": "me"}, "invalid_request", "body"),
+        ({"notify": {"to": ["nobody"]}}, "invalid_request", "notify.to.0"),
+        ({"notify": {"on": {"findings": "awful"}}}, "invalid_request", "notify.on.findings"),
         ({"comment": "a\u202eb"}, "invalid_request", "comment"),
     ],
 )

@@ -34,6 +34,7 @@ def _asked(server: StandIn) -> list[tuple[str, str, Any]]:
         (["--monthly", "--paused"], {"frequency": "MONTHLY", "active": False}),
         (["--cron", "0 3 * * 1", "--timezone", "Europe/Berlin"], {"cron": "0 3 * * 1", "timezone": "Europe/Berlin"}),
         (["--rrule", "FREQ=DAILY"], {"rrule": "FREQ=DAILY"}),
+        (["--weekly", "--notify", "smtp-mail/me"], {"frequency": "WEEKLY", "notify": {"to": ["smtp-mail/me"]}}),
         (["--every", "6h", "--overlap", "queue"], {"interval": 21600, "overlap": "queue"}),
     ],
 )  # fmt: skip

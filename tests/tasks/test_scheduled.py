@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from footprint.asset_scope import AssetScope
 from footprint.errors import Conflict, InvalidPolicy, TargetRefused
+from footprint.notify_rules import NotifyRules
 from footprint.policy import PRESETS
 from footprint.settings import Settings
 from footprint.states import Status
@@ -147,6 +148,14 @@ def test_a_paused_schedule_and_one_that_is_gone_scan_nothing(store: Store, setti
     assert _turn(store, settings, schedule) == Turn(skipped=REMOVED)
     with store.read() as session:
         assert session.scalars(select(ScheduleRunRow)).all() == []
+
+
+def test_a_schedule_says_in_place_of_its_policy_who_is_told(store: Store, settings: Settings) -> None:
+    policy = PRESETS["quick"].model_copy(update={"notify": NotifyRules(to=("slack-webhook/all",))})
+    mine = NotifyRules(to=("smtp-mail/me",)).model_dump(mode="json")
+    for own, told in ((None, ["slack-webhook/all"]), (mine, ["smtp-mail/me"]), ({"to": []}, [])):
+        (scan,) = _turn(store, settings, _schedule(store, policy=policy.model_dump(mode="json"), notify=own)).scans
+        assert _scan(store, scan).policy["notify"]["to"] == told
 
 
 def test_a_named_policy_counts_as_it_is_at_each_run_and_an_own_one_as_it_was(store: Store, settings: Settings) -> None:
