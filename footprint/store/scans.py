@@ -194,7 +194,7 @@ def hold(session: Session, scan_id: UUID, attempt: int) -> UUID:
 
 
 def keep_alive(
-    session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]], spent: float
+    session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]], spent: float = 0.0
 ) -> None:
     """Renew the lease and publish the digest; progress never falls. Raises `ScanStopped`.
 
@@ -202,8 +202,8 @@ def keep_alive(
     """
     higher = func.max if session.get_bind().dialect.name == "sqlite" else func.greatest
     alive = update(Scan).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status == Status.STARTED)
-    signs = {"lease_until": now() + LEASE, "progress": higher(Scan.progress, progress), "spent_seconds": spent}
-    if not _changed(session, alive, modules=modules, **signs):
+    signs = {"lease_until": now() + LEASE, "progress": higher(Scan.progress, progress)}
+    if not _changed(session, alive, modules=modules, spent_seconds=spent or Scan.spent_seconds, **signs):
         raise ScanStopped("the scan has ended, or another worker has taken it over")
 
 
