@@ -100,7 +100,9 @@ class Blueprint:
         """Start the API."""
         where = ("--host", self.settings.api_host, "--port", str(self.settings.api_port))
         manner = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
-        app = ("--factory", "api.app:create_app", "--timeout-graceful-shutdown", "3")
+        # Clients and proxies keep connections for up to a minute. Who closes one first loses no request of the other's.
+        patience = ("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "3")
+        app = ("--factory", "api.app:create_app", *patience)
         # A caller of the API rather hears that Prefect is away than waits for a minute of retries; it has its own.
         own = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
         return self._start("the API", "api", "uvicorn", *app, *where, *manner, own=own)

@@ -23,10 +23,10 @@ LARGEST_LOG = 10_000_000
 LOOK_SECONDS = 0.1
 SAID_LINES = 5
 LISTENING = "0A"
+"""A socket's state in /proc/net/tcp."""
 QUIET_PORTS = range(10_240, 32_768)
 """Linux gives none of these to anybody who asks for any port, so one that was free stays so until it is bound."""
 PORT_TRIES = 20
-"""A socket's state in /proc/net/tcp."""
 
 
 class Process:

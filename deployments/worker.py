@@ -21,7 +21,8 @@ from deployments.nursery import Nursery
 from footprint.errors import InstallationError, StoreNotMigrated, StoreUnavailable
 from footprint.settings import Settings
 
-PRELOAD = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap", "flows.scan")
+_ENGINE = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap")
+PRELOAD = (*_ENGINE, "flows.scan", "flows.maintenance")
 """What every flow run needs: imported once, in the process they are forked from."""
 LONGEST_STOP = 14
 """Seconds. Only a Prefect server that went away first makes a stop this long: the worker would wait for its answers."""

@@ -28,6 +28,7 @@ from flows.pausing import Waiting, is_run_cancelled
 from flows.report import ProgressReport, publish_report
 from footprint.admission import scope_of
 from footprint.errors import PulsarError, ScanStopped, StoreUnavailable
+from footprint.failpoints import failpoint
 from footprint.records import Record
 from footprint.seeds import seeds
 from footprint.states import Status
@@ -48,8 +49,8 @@ from footprint.windows import Closed, Open
 from tasks.authorization import in_force
 from tasks.catalogue import tool_named
 from tasks.installation import installation
+from tasks.results import forget, settle_rest, take_up, unsettled
 from tasks.run_scan import run_scan
-from tasks.settling import forget, settle_rest, take_up, unsettled
 from tasks.stopping import is_winding_down, stop_flag
 from tasks.strays import end_processes_of, processes_of
 
@@ -330,6 +331,7 @@ class Conductor:
         )
         state = "Completed" if verdict.status is Status.SUCCESS else "Failed"
         self._keep(partial(self._finish, verdict=verdict, state=state))
+        failpoint("after-verdict")
         self._tell(verdict)
         drift = self._note_changes() if verdict.status is Status.SUCCESS else None
         tell_changed(self._scan, drift)

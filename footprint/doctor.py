@@ -20,6 +20,7 @@ GIGABYTE = 1_000_000_000
 LITTLE_SPACE, TOO_LITTLE_SPACE = 2 * GIGABYTE, 200_000_000
 SMALL_DRIFT, LARGE_DRIFT = 5.0, 60.0
 OLD_FEED = timedelta(days=7)
+OLD_CHORE = timedelta(days=3)
 LONG_PENDING = timedelta(minutes=10)
 LEASE_GRACE = timedelta(seconds=60)
 NAMED = 3
@@ -73,7 +74,7 @@ CHECKS: dict[str, Check] = {
     "stuck_scans": Check(
         "a scan neither goes on nor ends", "`pulsar explain ID`; the platform settles lost ones itself"
     ),
-    "leftovers": Check("the home grows while nothing runs", "remove the named directories in `work` of the home"),
+    "leftovers": Check("the home grows while nothing runs", "`pulsar cleanup` removes them"),
     "tools": Check("scans end with warnings that name a tool", "what the line says; `pulsar modules` shows all"),
     "privileges": Check(
         "nmap connects instead of SYN scans",
@@ -85,6 +86,11 @@ CHECKS: dict[str, Check] = {
         "what the line says; `pulsar webhook test NAME`; a Prefect block in the Prefect UI, under Blocks",
     ),
     "feeds": Check("`cve_match` is skipped, or misses new CVEs", "`pulsar feeds update`, daily"),
+    "quarantine": Check(
+        "scans end with warnings that a tool is quarantined", "`pulsar tools check` says what it says now; release it"
+    ),
+    "cleanup": Check("the store grows and grows", "`pulsar cleanup`; resume its schedule in the Prefect UI"),
+    "backup": Check("there is nothing to restore", "`pulsar backup`; resume its schedule in the Prefect UI"),
 }
 
 
@@ -106,6 +112,16 @@ class FeedSeen:
     name: str
     updated_at: datetime | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoreSeen:
+    """A chore, the last time that it was done, and what came of it."""
+
+    name: str
+    at: datetime
+    is_well: bool
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +298,23 @@ def judge_feeds(feeds: Sequence[FeedSeen], now: datetime) -> Line:
     oldest = max(now - feed.updated_at for feed in read if feed.updated_at)
     said = f"read {duration(oldest.total_seconds())} ago"
     return warn("feeds", said) if oldest > OLD_FEED else ok("feeds", said)
+
+
+def judge_chore(name: str, chores: Sequence[ChoreSeen], now: datetime) -> Line:
+    """When a chore with a line of its own was last done."""
+    last = next((chore for chore in chores if chore.name == name), None)
+    if last is None:
+        # A platform that is new has its first night before it.
+        return ok(name, "not done yet")
+    said = f"{duration((now - last.at).total_seconds())} ago: {last.said}"
+    return warn(name, said) if not last.is_well or now - last.at > OLD_CHORE else ok(name, said)
+
+
+def judge_quarantine(held: Sequence[str]) -> Line:
+    """Tools that are not run, each with its machine."""
+    if not held:
+        return ok("quarantine", "no tool is quarantined")
+    return warn("quarantine", f"not run: {_some(held)}")
 
 
 def _some(words: Sequence[str]) -> str:

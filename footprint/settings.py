@@ -87,6 +87,15 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(default=None, description="Where people reach the API: for links in notifications.")
     prefect_ui_url: str | None = Field(default=None, description="Where people reach the Prefect UI, likewise.")
+    keep_days: int = Field(default=365, ge=0, description="Days after which an ended scan is forgotten; 0: never.")
+    keep_scans: int = Field(default=1000, ge=0, description="Ended scans of one target that are kept; 0: all.")
+    keep_run_days: int = Field(
+        default=7, ge=0, description="Days for which Prefect keeps runs of maintenance, and of no scan; 0: for ever."
+    )
+    keep_backups: int = Field(default=7, ge=0, description="Copies of the store that are kept in the home; 0: all.")
+    refresh_feeds: bool | None = Field(
+        default=None, description="Fetch the feeds daily: on, off; unset, where they were fetched from there once."
+    )
 
     @field_validator("home", mode="after")
     @classmethod

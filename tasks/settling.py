@@ -1,96 +1,69 @@
-"""How a unit's result is kept: by the store, and while that is away by the spool and in memory, until it is back.
-
-Whoever carries a unit out tries once (`settle`). What was not kept then is the flow's to try again, as long as it lives
-(`unsettled`), and then the next attempt's on this machine (`take_up`).
-"""
+"""Writing down what comparing a scan's row with its run came to: for the API, and for the flow that does without it."""
 
 from __future__ import annotations
 
 import logging
-from functools import partial
-from uuid import UUID
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from footprint.errors import Conflict
+from footprint.reconciliation import Ended, PutBack, Reschedule, Step
+from footprint.states import Status
+from footprint.store.cancelling import note_stuck, request_cancel
+from footprint.store.endings import finish
+from footprint.store.engine import Store
+from footprint.store.resumption import note_rescheduled, put_back
+from footprint.store.scans import Live, observe
+from tasks.strays import end_processes_of, processes_of
 
-from footprint.errors import ScanStopped, StoreUnavailable
-from footprint.spool import Spool, Spooled
-from footprint.store.scans import ASKED_ANEW, Begun
-from footprint.store.spooled import settle_spooled
-from footprint.store.units import settle_unit
-from tasks.installation import Installation
-
-Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
-
-_held: dict[UUID, dict[int, Spooled]] = {}
+log = logging.getLogger("pulsar.settling")
 
 
-def settle(here: Installation, scan: Begun, unit_id: int, ended: Spooled, log: Log) -> int | None:
-    """Have the store keep how a unit ended, or see to it that this is not lost where it does not.
+def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
+    """Change a scan's row as the step says, in one transaction; Prefect was told before. False: it had moved on.
 
-    Returns how many records were kept, None where that is still to be done. Raises `ScanStopped`.
+    What a killed flow could not take with it is removed, where it was on this machine; and what one that only stands
+    still has at work is ended, which the next attempt does anew.
     """
-    try:
-        with here.store.write() as session:
-            return settle_unit(session, scan.id, scan.attempt, unit_id, ended.settled)
-    except StoreUnavailable as away:
-        _held.setdefault(scan.id, {})[unit_id] = ended
-        if ended.settled.error_code not in ASKED_ANEW:
-            _spool(here, scan, ended, away, log)
-    return None
+    if isinstance(step, Ended) and step.verdict.status is Status.REVOKED and not _is_free(store, scan):
+        return False  # its receipt must not say so; who looks next tries again
+    changed, said = _written(store, scan, step)
+    if changed and said:
+        log.warning("scan %s %s", scan.id, said)
+    # Of one that was not put back another attempt has it, and the directory is that one's.
+    if isinstance(step, Ended) or (isinstance(step, PutBack) and changed):
+        end_processes_of(scan.id)
+        shutil.rmtree(work_dir / str(scan.id), ignore_errors=True)
+    return changed
 
 
-def _spool(here: Installation, scan: Begun, ended: Spooled, away: StoreUnavailable, log: Log) -> None:
-    found = f"what {ended.unit.module} batch {ended.unit.batch} found"
-    try:
-        Spool(here.settings.spool_dir).keep(scan.id, ended)
-        log.warning("%s: %s is kept in the spool until it is back", away, found)
-    except OSError as full:
-        why = full.strerror or type(full).__name__
-        log.error("%s; the spool cannot be written either (%s): %s is in memory only", away, why, found)
+def _is_free(store: Store, scan: Live) -> bool:
+    """Whether no process of it is left on this machine, by now."""
+    if end_processes_of(scan.id):
+        return True
+    with store.write() as session:
+        said = note_stuck(session, scan.id, processes_of(scan.id))
+    log.error("scan %s is not revoked yet: %s", scan.id, said)
+    return False
 
 
-def unsettled(scan_id: UUID) -> dict[int, Spooled]:
-    """What of a scan the store has not taken yet, by the unit's id."""
-    return dict(_held.get(scan_id, {}))
-
-
-def forget(here: Installation, scan_id: UUID, unit_id: int) -> None:
-    """The store has it, or never will."""
-    ended = _held.get(scan_id, {}).pop(unit_id, None)
-    if ended is not None:
-        Spool(here.settings.spool_dir).drop(scan_id, ended)
-
-
-def settle_rest(here: Installation, scan: Begun) -> None:
-    """Offer the store once more what it has not taken: this attempt is at its end."""
-    for unit_id, ended in unsettled(scan.id).items():
-        settle_one = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=ended.settled)
-        try:
-            with here.store.write() as session:
-                settle_one(session)
-        except (StoreUnavailable, ScanStopped):
-            return
-        forget(here, scan.id, unit_id)
-
-
-def take_up(here: Installation, scan: Begun, log: Log) -> int:
-    """Have the store keep what earlier attempts of a scan left in the spool of this machine; returns how many units.
-
-    Those are done, and are not planned again. Raises `ScanStopped`, `StoreUnavailable`.
-    """
-    spool = Spool(here.settings.spool_dir)
-    taken = 0
-    for spooled in spool.of_scan(scan.id, log.warning):
-        unit = spooled.unit
-        change = partial(settle_spooled, scan_id=scan.id, attempt=scan.attempt, spooled=spooled)
-        try:
-            is_new = here.store.keep(change)
-        except SQLAlchemyError as refused:
-            log.warning("%s is set aside: the store refuses it (%s)", spooled.name, type(refused).__name__)
-            spool.set_aside(scan.id, spooled)
-            continue
-        spool.drop(scan.id, spooled)
-        if is_new:
-            taken += 1
-            log.info("%s batch %d was kept in the spool, and is done", unit.module, unit.batch)
-    return taken
+def _written(store: Store, scan: Live, step: Step) -> tuple[bool, str]:
+    with store.write() as session:
+        match step:
+            case Ended(verdict, state, at):
+                reason = verdict.error or verdict.status
+                return finish(session, scan.id, verdict, state, at=at), f"ended outside its flow: {reason}"
+            case PutBack(reason, resume_at):
+                back = put_back(session, scan.id, attempt=scan.attempt, reason=reason, at=resume_at, losses=scan.losses)
+                return back, f"is resumed: {reason}"
+            case Reschedule():
+                note_rescheduled(session, scan.id)
+                return True, ""
+            case _:
+                observed = observe(session, scan.id, step.status, step.state)
+                if step.is_cancelled:
+                    # In the Prefect UI. The flow hears of it from us too, should its worker be gone.
+                    with suppress(Conflict):
+                        request_cancel(session, scan.id)
+                return observed, ""

@@ -9,12 +9,14 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from footprint.doctor import FeedSeen, LiveScan, TellingTrouble
+from footprint.doctor import ChoreSeen, FeedSeen, LiveScan, TellingTrouble
 from footprint.errors import StoreUnavailable
 from footprint.states import LIVE, Status
+from footprint.store.chores import chores_done
 from footprint.store.deliveries import delivery_troubles
 from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
+from footprint.store.quarantine import checks_of
 from footprint.store.tables import Scan
 from footprint.store.troubles import said_by_database
 
@@ -29,6 +31,8 @@ class StoreSeen:
     live: tuple[LiveScan, ...]
     feeds: tuple[FeedSeen, ...]
     untold: tuple[TellingTrouble, ...] = ()
+    chores: tuple[ChoreSeen, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 def look_into(store: Store) -> StoreSeen:
@@ -45,6 +49,8 @@ def look_into(store: Store) -> StoreSeen:
             tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
             delivery_troubles(session),
+            chores_done(session),
+            tuple(f"{check.module} on {check.machine}" for check in checks_of(session) if check.quarantined_at),
         )
 
 

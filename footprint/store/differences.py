@@ -46,12 +46,13 @@ def comparable(session: Session, scan: Scan) -> Scan | None:
         .order_by(other.created_at.desc(), other.id)
         .limit(CANDIDATES)
     )
-    wanted = _looked_at(scan.policy)
-    found = next((row.id for row in session.execute(earlier) if _looked_at(row.policy) == wanted), None)
+    wanted = looked_at(scan.policy)
+    found = next((row.id for row in session.execute(earlier) if looked_at(row.policy) == wanted), None)
     return session.get(Scan, found) if found else None
 
 
-def _looked_at(policy: Mapping[str, Any]) -> tuple[list[str], str, dict[str, str]]:
+def looked_at(policy: Mapping[str, Any]) -> tuple[list[str], str, dict[str, str]]:
+    """What scans of this policy look at: its modules, its ports, the ports of modules that have their own."""
     modules = policy["modules"]
     own = {name: options["ports"] for name, options in modules.items() if "ports" in options}
     return sorted(modules), policy["ports"], own

@@ -111,6 +111,11 @@ def is_migrated(store: Store) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == _head()
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether a store of this revision can be brought to this version's shape."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def connect(url: str) -> Store:
     """Make the engine of a store, whatever state it is in."""
     if make_url(url).get_backend_name() != "sqlite":
@@ -133,6 +138,9 @@ def connect(url: str) -> Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Only a store that is being made takes it, before anything is written: see `forgetting`.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 

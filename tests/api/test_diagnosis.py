@@ -104,8 +104,8 @@ def test_while_prefect_is_away_the_log_is_what_the_units_tell(
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"{uuid4()}/explain/", 404),
-        (f"{uuid4()}/logs/", 404),
+        ("8c0f2f4e-6d3b-4b5a-9a53-5f0c1d2e3a4b/explain/", 404),
+        ("8c0f2f4e-6d3b-4b5a-9a53-5f0c1d2e3a4b/logs/", 404),
         ("1/explain/", 404),
         ("{id}/logs/?level=loud", 422),
         ("{id}/logs/?module=A B", 422),

@@ -34,8 +34,8 @@ from footprint.store.scans import Begun, begin, insert_scan
 from footprint.store.tables import ModuleRun, Scan, ServiceRow, Sighting, now
 from footprint.store.units import Settlement, Unit, plan_unit
 from footprint.verdict import UnitStatus
+from tasks import results
 from tasks import run_scan as running
-from tasks import settling
 from tasks.installation import Installation
 from tasks.unit import Circumstances
 from tests.conftest import new_postgres_database
@@ -104,7 +104,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Iterator[Task]:
         for room in (conduct, running):
             monkeypatch.setattr(room, "get_run_logger", lambda: logging.getLogger("tests"))
         yield made
-    settling._held.clear()
+    results._held.clear()
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def _once(here: Installation, scan: Begun, task: Task) -> None:
     assert sorted(task.looked_at) == sorted(set(task.looked_at))
     assert len(task.looked_at) == 2
     assert Spool(here.settings.spool_dir).scans() == []
-    assert settling.unsettled(scan.id) == {}
+    assert results.unsettled(scan.id) == {}
 
 
 @contextmanager
@@ -335,7 +335,7 @@ def _find_in_vain(here: Installation, task: Task, scan: Begun) -> None:
 def _lose_flow(here: Installation, task: Task, scan: Begun) -> None:
     """The first unit ends while the store is locked, and its flow is killed."""
     _find_in_vain(here, task, scan)
-    settling._held.clear()  # as a process that is gone has nothing in memory
+    results._held.clear()  # as a process that is gone has nothing in memory
 
 
 def _next(here: Installation, scan: Begun) -> Begun:
@@ -360,10 +360,10 @@ def test_a_file_that_outlived_its_commit_is_not_kept_twice(here: Installation, t
     spool = Spool(here.settings.spool_dir)
     [left] = spool.of_scan(scan.id, pytest.fail)
     second = _next(here, scan)
-    assert settling.take_up(here, second, logging.getLogger("tests")) == 1
+    assert results.take_up(here, second, logging.getLogger("tests")) == 1
     spool.keep(scan.id, left)
     third = _next(here, second)
-    assert settling.take_up(here, third, logging.getLogger("tests")) == 0
+    assert results.take_up(here, third, logging.getLogger("tests")) == 0
     assert _play(third).is_completed()
     _once(here, scan, task)
 

@@ -21,14 +21,18 @@ from flows.conduct import Conductor
 from flows.pausing import Waiting
 from footprint.explanation import explain
 from footprint.policy import PRESETS
+from footprint.reconciliation import Ended
 from footprint.scan_facts import Facts
+from footprint.states import Status
 from footprint.store.cancelling import request_cancel
 from footprint.store.explaining import scan_seen
-from footprint.store.scans import Begun
+from footprint.store.scans import Begun, live_scans
 from footprint.store.tables import Scan, now
 from footprint.store.units import finished_units
+from footprint.verdict import Verdict
 from tasks import stopping, strays
 from tasks.installation import Installation
+from tasks.settling import settle
 from tests.flows.test_conduct import Task, here, task  # noqa: F401 -- fixtures
 from tests.flows.test_interruptions import Eventful, _begun, _found, _play, _row, _swept, _take_up
 
@@ -213,6 +217,27 @@ def test_a_cancelled_scan_is_not_revoked_while_a_process_of_it_is_left(
     assert (row.status, row.waiting) == ("REVOKED", None)
     assert row.processes_gone_at is not None
     assert f"the scan is not revoked yet: {said}" in caplog.text
+
+
+def test_whoever_settles_a_lost_scan_does_not_call_it_revoked_while_a_process_is_left(
+    here: Installation,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = _swept(here)
+    _begun(made)
+    with here.store.read() as session:
+        [live] = live_scans(session)
+    cancelled = Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)
+    with _process_of(made[0]) as process, monkeypatch.context() as patch:
+        patch.setattr(strays, "_kill", lambda pid: None)
+        patch.setattr(strays, "GONE_SECONDS", 0.1)
+        assert not settle(here.store, live, cancelled, here.settings.work_dir)
+        row = _row(here, made[0])
+        assert (row.status, row.waiting) == ("STARTED", f"processes of it could not be ended: {process.pid}")
+        patch.undo()
+        assert settle(here.store, live, cancelled, here.settings.work_dir), "the next look ends it"
+    row = _row(here, made[0])
+    assert (row.status, row.waiting) == ("REVOKED", None)
 
 
 def test_a_worker_that_goes_down_does_not_call_a_scan_revoked_while_a_process_is_left(
