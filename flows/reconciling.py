@@ -21,12 +21,14 @@ from flows.prefect_runs import PrefectRuns
 from footprint.errors import InstallationError, PrefectUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, Seen, Silence, Step, reconcile
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.states import LIVE, TERMINAL, Status
 from footprint.store import Store
 from footprint.store.chores import RECONCILE, note_chore
 from footprint.store.forgetting import forget_settled
 from footprint.store.leftovers import clear_leftovers
 from footprint.store.scans import LEASE, Live, live_scans, withdraw_forgotten
+from footprint.store.spooled import clear_spool
 from footprint.store.tables import Scan
 from tasks.fence import remove_stale
 from tasks.settling import settle
@@ -76,6 +78,7 @@ def reconcile_all(
     settled.rows = forget_settled(store, datetime.now(UTC))
     settled.strays = _end_strays(store)
     clear_leftovers(store, settings.work_dir)
+    clear_spool(store, Spool(settings.spool_dir))
     _remove_rules(settings)
     with store.write() as session:
         note_chore(session, RECONCILE, str(settled))

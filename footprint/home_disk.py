@@ -24,6 +24,15 @@ class Leftover:
     scan: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolSeen:
+    """How many results wait in a spool, how many files could not be read, and of which scans they are."""
+
+    waiting: int = 0
+    broken: int = 0
+    scans: tuple[str, ...] = ()
+
+
 def free_space(home: Path) -> int:
     """Bytes that are free where the home is, or is going to be."""
     there = next(path for path in (home, *home.parents) if path.exists())
