@@ -36,7 +36,7 @@ test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
 	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
-faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; ten minutes)
+faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; twenty minutes)
 	@./setup.sh test
 	@.venv/bin/pytest tests/faults --all-faults $(ARGS)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,16 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.prefect import PrefectGateway, PrefectHealth
 from api.schedule_keeper import ScheduleKeeper
-from footprint.errors import Conflict, PrefectUnavailable, StoreUnavailable
-from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Seen, Silence, reconcile
+from footprint.errors import PrefectUnavailable, StoreUnavailable
+from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Silence, reconcile
+from footprint.spool import Spool
 from footprint.states import Status
 from footprint.store import Store
-from footprint.store.cancelling import request_cancel
-from footprint.store.endings import finish
 from footprint.store.leftovers import clear_leftovers
-from footprint.store.resumption import note_rescheduled, put_back
-from footprint.store.scans import Live, live_scans, observe, withdraw_forgotten
-from tasks.strays import end_processes_of
+from footprint.store.scans import Live, live_scans, withdraw_forgotten
+from footprint.store.spooled import clear_spool
+from tasks.settling import settle
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
@@ -44,6 +42,7 @@ class Follower:
         store: Store,
         prefect: PrefectGateway,
         work_dir: Path,
+        spool: Spool,
         on_change: Callable[[], None],
         keeper: ScheduleKeeper | None = None,
     ) -> None:
@@ -52,6 +51,7 @@ class Follower:
         self._store = store
         self._prefect = prefect
         self._work_dir = work_dir
+        self._spool = spool
         self._on_change = on_change
         self._silence = Silence()
         self._keeper = keeper
@@ -66,6 +66,7 @@ class Follower:
                 looks += 1
                 if looks % CLEAR_EVERY == 0:
                     await run_in_threadpool(clear_leftovers, self._store, self._work_dir)
+                    await run_in_threadpool(clear_spool, self._store, self._spool)
                 await self._look()
                 if self._keeper and await self._keeper.give_out():
                     self._on_change()
@@ -111,22 +112,17 @@ class Follower:
             return live_scans(session)
 
     async def _settle(self, scan: Live, run: RunState | None, silent: float) -> None:
-        match reconcile(scan, run, silent, datetime.now(UTC)):
-            case Ended() as ended:
-                if ended.lost:
-                    await self._end_run(scan, ended)
-                await run_in_threadpool(self._finish, scan, ended)
-            case PutBack() as back:
-                if back.lost:
-                    await self._prefect.crash(scan.task_id, back.reason)
-                await run_in_threadpool(self._put_back, scan, back)
-            case Reschedule():
-                await self._prefect.reschedule(scan.task_id)
-                await run_in_threadpool(self._note_rescheduled, scan)
-            case Seen() as seen:
-                await run_in_threadpool(self._observe, scan, seen)
+        step = reconcile(scan, run, silent, datetime.now(UTC))
+        match step:
             case None:
                 return
+            case Ended(lost=True) as ended:
+                await self._end_run(scan, ended)
+            case PutBack(lost=True) as back:
+                await self._prefect.crash(scan.task_id, back.reason)
+            case Reschedule():
+                await self._prefect.reschedule(scan.task_id)
+        await run_in_threadpool(settle, self._store, scan, step, self._work_dir)
         self._on_change()
 
     async def _end_run(self, scan: Live, ended: Ended) -> None:
@@ -135,34 +131,3 @@ class Follower:
                 await self._prefect.cancel(scan.task_id, is_over=True)
             else:
                 await self._prefect.crash(scan.task_id, ended.verdict.error or "")
-
-    def _finish(self, scan: Live, ended: Ended) -> None:
-        with self._store.write() as session:
-            if finish(session, scan.id, ended.verdict, ended.state, at=ended.at):
-                log.warning("scan %s ended outside its flow: %s", scan.id, ended.verdict.error or ended.verdict.status)
-        self._clear(scan)
-
-    def _put_back(self, scan: Live, back: PutBack) -> None:
-        with self._store.write() as session:
-            if not put_back(session, scan.id, attempt=scan.attempt, reason=back.reason, at=back.at, losses=scan.losses):
-                return  # another attempt has it, and the directory is that one's
-        log.warning("scan %s is resumed: %s", scan.id, back.reason)
-        self._clear(scan)
-
-    def _clear(self, scan: Live) -> None:
-        # What a flow that was killed could not take with it, where it was on this machine; and what one that only
-        # stands still has at work, which the next attempt does anew.
-        end_processes_of(scan.id)
-        shutil.rmtree(self._work_dir / str(scan.id), ignore_errors=True)
-
-    def _note_rescheduled(self, scan: Live) -> None:
-        with self._store.write() as session:
-            note_rescheduled(session, scan.id)
-
-    def _observe(self, scan: Live, seen: Seen) -> None:
-        with self._store.write() as session:
-            observe(session, scan.id, seen.status, seen.state)
-            if seen.is_cancelled:
-                # In the Prefect UI. The flow hears of it from us too, should its worker be gone.
-                with suppress(Conflict):
-                    request_cancel(session, scan.id)

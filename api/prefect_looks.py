@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TypedDict
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
 from api import prefect_schedules
@@ -20,11 +21,20 @@ from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
 from footprint.text import clean
 
+MAINTENANCE = "maintenance"
+"""The queue of maintenance, as prefect.yaml names it."""
 PAGE = 200
 HOLDERS = 200
 WORD = 255
 HOLDING = [StateType.PENDING, StateType.RUNNING]
 """The states in which Prefect counts a run against a limit of its pool or queue."""
+
+
+class _Place(TypedDict):
+    """Arguments of Prefect's client."""
+
+    work_pool_filter: filters.WorkPoolFilter
+    work_queue_filter: filters.WorkQueueFilter
 
 
 async def prefect(client: PrefectClient, pool: str, deployment: str) -> PrefectSeen:
@@ -52,16 +62,18 @@ def _drift(date: str | None, begun: datetime, ended: datetime) -> float | None:
 
 
 async def _pool(client: PrefectClient, name: str) -> PoolSeen | None:
+    """The pool as scans have it: without the queue of maintenance, which has places of its own."""
     try:
         found = await client.read_work_pool(name)
         workers = await client.read_workers_for_work_pool(name)
-        queues = await client.read_work_queues(name)
+        queues = [queue for queue in await client.read_work_queues(name) if queue.name != MAINTENANCE]
     except ObjectNotFound:
         return None
+    limits = [limit for limit in (found.concurrency_limit, *_limit_of(queues)) if limit is not None]
     return PoolSeen(
         name=name,
         is_paused=found.is_paused,
-        limit=found.concurrency_limit,
+        limit=min(limits, default=None),
         queues=tuple(
             QueueSeen(queue.name, queue.is_paused, queue.concurrency_limit, queue.last_polled) for queue in queues
         ),
@@ -69,8 +81,13 @@ async def _pool(client: PrefectClient, name: str) -> PoolSeen | None:
             WorkerSeen(clean(worker.name, WORD), worker.status == "ONLINE", worker.last_heartbeat_time)
             for worker in sorted(workers, key=lambda worker: worker.name)
         ),
-        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING), work_pool_filter=_of_pool(name)),
+        held=await client.count_flow_runs(flow_run_filter=_in_states(HOLDING), **_of(name, queues)),
     )
+
+
+def _limit_of(queues: Sequence[WorkQueue]) -> list[int | None]:
+    """What scans are limited to where they have one queue only, as on a platform of ours."""
+    return [queues[0].concurrency_limit] if len(queues) == 1 else []
 
 
 async def _schedules(client: PrefectClient, name: str) -> SchedulesSeen | None:
@@ -103,21 +120,19 @@ async def run_and_pool(client: PrefectClient, run_id: UUID, pool: str) -> tuple[
     found = await _pool(client, pool)
     if found is None or run is None or run.state_type != "SCHEDULED":
         return run, found, 0
-    holders = await client.read_flow_runs(
-        flow_run_filter=_in_states(HOLDING), work_pool_filter=_of_pool(pool), limit=HOLDERS
-    )
+    holders = await client.read_flow_runs(flow_run_filter=_in_states(HOLDING), limit=HOLDERS, **_of(pool, found.queues))
     seen = tuple(filter(None, map(_run, holders)))
     held = PoolSeen(found.name, found.is_paused, found.limit, found.queues, found.workers, found.held, seen)
-    return run, held, await _ahead_of(client, run, pool)
+    return run, held, await _ahead_of(client, run, pool, found.queues)
 
 
-async def _ahead_of(client: PrefectClient, run: RunSeen, pool: str) -> int:
+async def _ahead_of(client: PrefectClient, run: RunSeen, pool: str, queues: Sequence[QueueSeen]) -> int:
     if run.due is None:
         return 0
     earlier = filters.FlowRunFilterNextScheduledStartTime(before_=run.due)
     waiting = _in_states([StateType.SCHEDULED]).model_copy(update={"next_scheduled_start_time": earlier})
     # The filter takes its bound in, and so this run itself.
-    return max(0, await client.count_flow_runs(flow_run_filter=waiting, work_pool_filter=_of_pool(pool)) - 1)
+    return max(0, await client.count_flow_runs(flow_run_filter=waiting, **_of(pool, queues)) - 1)
 
 
 def _run(run: FlowRun) -> RunSeen | None:
@@ -139,8 +154,14 @@ def _in_states(types: list[StateType]) -> filters.FlowRunFilter:
     return filters.FlowRunFilter(state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=types)))
 
 
-def _of_pool(name: str) -> filters.WorkPoolFilter:
-    return filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[name]))
+def _of(pool: str, queues: Sequence[WorkQueue | QueueSeen]) -> _Place:
+    """The filters of runs that go through these queues of a pool."""
+    names = [queue.name for queue in queues]
+    return {
+        "work_pool_filter": filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+        # A run's own column for its queue is empty, whatever Prefect shows.
+        "work_queue_filter": filters.WorkQueueFilter(name=filters.WorkQueueFilterName(any_=names)),
+    }
 
 
 async def log(client: PrefectClient, run_id: UUID, level: int, after: datetime | None) -> list[Said]:

@@ -243,7 +243,7 @@ class Judgement(BaseModel):
 
 
 class ModuleStateOut(BaseModel):
-    """A module on the machine that answers: `state` is ready, degraded, missing or too_old.
+    """A module on the machine that answers: `state` is ready, degraded, missing, too_old or quarantined.
 
     `fence` says whether the kernel keeps its tool to its targets: on, off, or null where it has none to be kept.
     """

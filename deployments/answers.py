@@ -174,7 +174,7 @@ class FeedState(Answer):
 
 
 class Module(Answer):
-    """A module and the state of its tool where it runs: ready, degraded, missing or too_old."""
+    """A module and the state of its tool where it runs: ready, degraded, missing, too_old or quarantined."""
 
     name: str
     summary: str = ""

@@ -91,9 +91,10 @@ class Blueprint:
     def worker(self, notify: str) -> Process:
         """Start a worker that tells `notify` when it is ready."""
         # One name for ever, so that workers of former starts do not pile up. Its leash is a soft one: it outlives a
-        # killed platform for as long as it takes to stop its scans.
+        # killed platform for as long as it takes to stop its scans. They get no grace for this: who stops a platform
+        # waits for it (deployments/worker.py).
         name, own = socket.gethostname(), {"NOTIFY_SOCKET": notify} if notify else {}
-        return self._start("the worker", "worker", "deployments.worker", name, own=own, leash=signal.SIGTERM)
+        return self._start("the worker", "worker", "deployments.worker", name, own=own, soft=signal.SIGINT)
 
     def api(self) -> Process:
         """Start the API."""
@@ -128,7 +129,7 @@ class Blueprint:
         log: str,
         *command: str,
         own: Mapping[str, str] | None = None,
-        leash: signal.Signals = signal.SIGKILL,
+        soft: signal.Signals | None = None,
     ) -> Process:
         return Process(
             name,
@@ -136,7 +137,8 @@ class Blueprint:
             env=self.environment() | dict(own or {}),
             cwd=CODE_ROOT,
             log=self.settings.home / "logs" / f"{log}.log",
-            leash=leash,
+            leash=soft or signal.SIGKILL,
+            stop_signal=soft or signal.SIGTERM,
         )
 
 

@@ -21,6 +21,7 @@ from deployments.extension_command import extension_app
 from deployments.feeds_command import feeds_app
 from deployments.home import find_api, has_token, home_store, prefect_environment, read_settings, running_api, token_of
 from deployments.lifecycle_command import lifecycle_app
+from deployments.maintenance_command import maintenance_app, tools_app
 from deployments.policy_command import policies_here, policy_app
 from deployments.policy_files import policy_given
 from deployments.previewing import previewed
@@ -65,6 +66,8 @@ app = typer.Typer(
 )
 app.add_typer(feeds_app, name="feeds")
 app.add_typer(lifecycle_app)
+app.add_typer(maintenance_app)
+app.add_typer(tools_app, name="tools")
 app.add_typer(extension_app, name="extension")
 for verb in (explain, logs, doctor):
     app.command()(verb)

@@ -104,7 +104,7 @@ class Platform:
         home = self._settings.home
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim.enter_context(_claimed(home))
+            self._claim.enter_context(claimed(home))
         except OSError as trouble:
             raise PlatformError(
                 f"the platform's home cannot be used: {trouble.strerror}", hint=f"PULSAR_HOME names it; it is {home}"
@@ -138,12 +138,13 @@ class Platform:
 
     def _prepare_prefect(self, blueprint: Blueprint, server: PrefectServer) -> None:
         server.ensure_pool(self._settings.scans_at_once)
+        server.ensure_watch()
         mark = fingerprint(CODE_ROOT)
         if server.has_deployed(mark, CODE_ROOT):
             return
-        self._tell("The flow is deployed.")
+        self._tell("The flows are deployed.")
         deploying = self._parts["deploy"] = blueprint.deploying()
-        self._until(lambda: deploying.exit_code() == 0, "the flow was not deployed", "deploy")
+        self._until(lambda: deploying.exit_code() == 0, "the flows were not deployed", "deploy")
         server.note_deployed(mark)
         self._stop_part("deploy", 0)
 
@@ -189,7 +190,7 @@ class Platform:
 
 
 @contextlib.contextmanager
-def _claimed(home: Path) -> Iterator[None]:
+def claimed(home: Path) -> Iterator[None]:
     """Hold the home: the lock is the process's and is gone with it; its file stays, or two could hold it."""
     with (home / "platform.lock").open("a") as lock:
         try:

@@ -17,6 +17,12 @@ from footprint.errors import PlatformError
 DEPLOYMENT = "dispatch_scan/pulsar"
 NOTE = "pulsar_deployed"
 """The Prefect variable that holds the fingerprint of what was deployed."""
+MAINTENANCE_QUEUE, MAINTENANCE_PLACES = "maintenance", 2
+"""Beside those of scans; two, so that a long chore does not hold reconciling up."""
+WATCH = "pulsar: maintenance that fell silent"
+SILENCE = 300
+"""Seconds. Ten heartbeats: a busy server notes them late."""
+CONFLICT = httpx.codes.CONFLICT
 SECONDS = 10.0
 LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 30.0
 BUSY = frozenset({408, 429, 502, 503})
@@ -47,11 +53,25 @@ class PrefectServer:
             return False
 
     def ensure_pool(self, limit: int) -> None:
-        """Make the work pool, or set how many runs it lets run at once. A worker completes it."""
-        wanted = {"name": POOL, "type": "process", "concurrency_limit": limit}
-        if self._write("POST", "/work_pools/", wanted, or_code=httpx.codes.CONFLICT):
-            return
-        self._write("PATCH", f"/work_pools/{POOL}", {"concurrency_limit": limit})
+        """Make the work pool and its queues, or set how many scans it lets run at once. A worker completes it.
+
+        Maintenance has places and a queue of its own.
+        """
+        places = {"concurrency_limit": limit + MAINTENANCE_PLACES}
+        if not self._write("POST", "/work_pools/", {"name": POOL, "type": "process", **places}, or_code=CONFLICT):
+            self._write("PATCH", f"/work_pools/{POOL}", places)
+        self._write("PATCH", f"/work_pools/{POOL}/queues/default", {"concurrency_limit": limit})
+        queue = {"name": MAINTENANCE_QUEUE, "concurrency_limit": MAINTENANCE_PLACES}
+        if not self._write("POST", f"/work_pools/{POOL}/queues", queue, or_code=CONFLICT):
+            self._write("PATCH", f"/work_pools/{POOL}/queues/{MAINTENANCE_QUEUE}", queue)
+
+    def ensure_watch(self) -> None:
+        """Have Prefect call runs of maintenance crashed whose heartbeats have stopped: by itself it only notes them.
+
+        One of that name that is there already stays as it is: somebody may have changed it, or switched it off.
+        """
+        if not self._read_all("/automations/filter", {"automations": {"name": {"any_": [WATCH]}}}):
+            self._write("POST", "/automations/", automation())
 
     def has_deployed(self, mark: str, root: Path) -> bool:
         """Whether what `fingerprint` gave as `mark` is what is deployed, for the code in `root`."""
@@ -63,7 +83,7 @@ class PrefectServer:
 
     def note_deployed(self, mark: str) -> None:
         """Remember what was deployed."""
-        if not self._write("POST", "/variables/", {"name": NOTE, "value": mark}, or_code=httpx.codes.CONFLICT):
+        if not self._write("POST", "/variables/", {"name": NOTE, "value": mark}, or_code=CONFLICT):
             self._write("PATCH", f"/variables/name/{NOTE}", {"value": mark})
 
     def _read(self, path: str) -> dict[str, Any] | None:
@@ -71,6 +91,12 @@ class PrefectServer:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         found: dict[str, Any] = self._good(answer).json()
+        return found
+
+    def _read_all(self, path: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._good(
+            self._ask("POST", path, json=wanted, headers=self._csrf_headers())
+        ).json()
         return found
 
     def _write(self, method: str, path: str, body: dict[str, Any], or_code: int = 0) -> bool:
@@ -116,9 +142,38 @@ class PrefectServer:
 
 
 def fingerprint(root: Path) -> str:
-    """What decides whether deploying again would change anything: the definition, the flow, the place, the versions."""
+    """What decides whether deploying again would change anything: the definition, flows, the place, the versions."""
     digest = hashlib.sha256()
-    for part in (root / "prefect.yaml", root / "flows" / "scan.py"):
+    for part in (root / "prefect.yaml", root / "flows" / "scan.py", root / "flows" / "maintenance.py"):
         digest.update(part.read_bytes() + b"\0")
     digest.update(f"{root}\0{metadata.version('prefect')}".encode())
     return digest.hexdigest()
+
+
+def automation() -> dict[str, Any]:
+    """The automation that ends runs whose heartbeats (`flows.heartbeat_frequency` in prefect.toml) have stopped.
+
+    Scans have a lease in our store instead, and `reconcile` ends their runs: one that is given back to wait for its
+    window is silent, and a heartbeat that is noted late would have it called crashed.
+    """
+    ours = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.maintenance"}
+    silent = {
+        "type": "event",
+        "posture": "Proactive",
+        "after": ["prefect.flow-run.heartbeat"],
+        "expect": ["prefect.flow-run.*"],
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": ours,
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": SILENCE,
+    }
+    said = f"No sign of life for {SILENCE} seconds."
+    crash = {"type": "change-flow-run-state", "name": "Crashed", "state": "CRASHED", "message": said}
+    return {
+        "name": WATCH,
+        "description": "A run of Pulsar's maintenance whose machine or process is gone is called crashed.",
+        "enabled": True,
+        "trigger": silent,
+        "actions": [crash],
+    }

@@ -33,10 +33,19 @@ class Process:
     """One process in a session of its own, that ends with the thread that started it by `leash` at the latest."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, leash: signal.Signals
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        leash: signal.Signals,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
+        self._stop_signal = stop_signal
         _put_aside(log)
         self._log_start = log.stat().st_size if log.exists() else 0
         holder = [sys.executable, "-I", str(Path(__file__).with_name("leash.py")), str(leash.value), str(os.getpid())]
@@ -57,9 +66,9 @@ class Process:
         return self._popen.poll()
 
     def stop(self, seconds: float) -> None:
-        """SIGTERM, then SIGKILL when it takes longer than `seconds`; returns when it is gone."""
+        """Its stop signal, then SIGKILL when it takes longer than `seconds`; returns when it is gone."""
         if self.exit_code() is None:
-            self._popen.terminate()
+            self._popen.send_signal(self._stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(seconds)
         self._popen.kill()

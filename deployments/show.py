@@ -28,7 +28,7 @@ WORD = 120
 SENTENCE = 1000
 MOST_LINES = 20
 COLOURS = {Status.SUCCESS: "green", Status.FAILURE: "red", Status.REVOKED: "yellow"}
-MODULE_COLOURS = {"ready": "green", "degraded": "yellow", "missing": "red", "too_old": "red"}
+MODULE_COLOURS = {"ready": "green", "degraded": "yellow", "missing": "red", "too_old": "red", "quarantined": "red"}
 
 
 def paper(*, stderr: bool = False) -> Console:
@@ -173,6 +173,16 @@ def module_list(modules: Sequence[Module]) -> None:
         note("Tools are not fenced: with PULSAR_FENCE=on the kernel keeps each to the addresses that it is given.")
     elif fences:
         note("Tools are fenced: the kernel keeps each to the addresses that it is given.")
+
+
+def tool_checks(checks: Sequence[tuple[str, str | None, str, str]]) -> None:
+    """Print what checks of tools came to: module, version, outcome, and what was said."""
+    table = table_of("module", "version", "outcome", "what it came to")
+    colours = {"good": "green", "changed": "red"}
+    for module, version, outcome, said in checks:
+        state = Text(one_line(outcome, WORD), style=colours.get(outcome, "yellow"))
+        table.add_row(plain(module), plain(version), state, Text(one_line(said, SENTENCE)))
+    listed(table, "There are no tools to check.")
 
 
 def feed_list(feeds: Sequence[FeedState]) -> None:

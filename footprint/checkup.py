@@ -12,7 +12,9 @@ from footprint.home_disk import free_space, leftovers
 from footprint.platform_facts import PrefectSeen
 from footprint.scan_facts import silence_of
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.store.checkup import StoreSeen, look_into, trouble_writing
+from footprint.store.chores import BACKUP, CLEANUP
 from footprint.store.engine import Store, is_migrated
 
 
@@ -33,7 +35,7 @@ def check_store(store: Store, *, by_writing: bool) -> tuple[list[Line], StoreSee
 
 
 def check_home(settings: Settings, stored: StoreSeen | None, prefect: PrefectSeen | None) -> Iterator[Line]:
-    """Clock, disk, scans, what they left, feeds: as far as the store and Prefect could be asked."""
+    """Clock, disk, scans, what they left, feeds, chores: as far as the store and Prefect could be asked."""
     now = datetime.now(UTC)
     drifts = {
         "the database": stored.drift if stored else None,
@@ -42,12 +44,18 @@ def check_home(settings: Settings, stored: StoreSeen | None, prefect: PrefectSee
     yield doctor.judge_clock(drifts)
     yield doctor.judge_disk(free_space(settings.home))
     if stored is None:
-        yield from doctor.unknown("stuck_scans", "leftovers", "notifications", "feeds")
+        yield from doctor.unknown(
+            "stuck_scans", "leftovers", "notifications", "feeds", "quarantine", "cleanup", "backup"
+        )
         return
     yield doctor.judge_scans(stored.live, now, may_begin=_may_begin(settings, prefect, now))
-    yield doctor.judge_leftovers(leftovers(settings.work_dir, {scan.id for scan in stored.live}))
+    left = leftovers(settings.work_dir, {scan.id for scan in stored.live})
+    yield doctor.judge_leftovers(left, Spool(settings.spool_dir).look())
     yield doctor.judge_notifications(stored.untold)
     yield doctor.judge_feeds(stored.feeds, now)
+    yield doctor.judge_quarantine(stored.quarantined)
+    yield doctor.judge_chore(CLEANUP, stored.chores, now)
+    yield doctor.judge_chore(BACKUP, stored.chores, now)
 
 
 def _may_begin(settings: Settings, prefect: PrefectSeen | None, now: datetime) -> bool:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from footprint.durations import duration
+from footprint.home_disk import SpoolSeen
 from footprint.platform_facts import PoolSeen, PrefectSeen
 from footprint.states import Status
 
@@ -19,9 +20,11 @@ GIGABYTE = 1_000_000_000
 LITTLE_SPACE, TOO_LITTLE_SPACE = 2 * GIGABYTE, 200_000_000
 SMALL_DRIFT, LARGE_DRIFT = 5.0, 60.0
 OLD_FEED = timedelta(days=7)
+OLD_CHORE = timedelta(days=3)
 LONG_PENDING = timedelta(minutes=10)
 LEASE_GRACE = timedelta(seconds=60)
 NAMED = 3
+NO_SPOOL = SpoolSeen()
 
 
 class Health(StrEnum):
@@ -71,7 +74,7 @@ CHECKS: dict[str, Check] = {
     "stuck_scans": Check(
         "a scan neither goes on nor ends", "`pulsar explain ID`; the platform settles lost ones itself"
     ),
-    "leftovers": Check("the home grows while nothing runs", "remove the named directories in `work` of the home"),
+    "leftovers": Check("the home grows while nothing runs", "`pulsar cleanup` removes them"),
     "tools": Check("scans end with warnings that name a tool", "what the line says; `pulsar modules` shows all"),
     "privileges": Check(
         "nmap connects instead of SYN scans",
@@ -83,6 +86,11 @@ CHECKS: dict[str, Check] = {
         "what the line says; `pulsar webhook test NAME`; a Prefect block in the Prefect UI, under Blocks",
     ),
     "feeds": Check("`cve_match` is skipped, or misses new CVEs", "`pulsar feeds update`, daily"),
+    "quarantine": Check(
+        "scans end with warnings that a tool is quarantined", "`pulsar tools check` says what it says now; release it"
+    ),
+    "cleanup": Check("the store grows and grows", "`pulsar cleanup`; resume its schedule in the Prefect UI"),
+    "backup": Check("there is nothing to restore", "`pulsar backup`; resume its schedule in the Prefect UI"),
 }
 
 
@@ -104,6 +112,16 @@ class FeedSeen:
     name: str
     updated_at: datetime | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChoreSeen:
+    """A chore, the last time that it was done, and what came of it."""
+
+    name: str
+    at: datetime
+    is_well: bool
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +265,19 @@ def _is_stuck(scan: LiveScan, now: datetime, *, may_begin: bool) -> bool:
     return may_begin and not scan.waiting and now - scan.created_at > LONG_PENDING
 
 
-def judge_leftovers(names: Sequence[str]) -> Line:
-    """Directories of scans that have ended."""
-    if not names:
-        return ok("leftovers", "none")
-    return warn("leftovers", f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
+def judge_leftovers(names: Sequence[str], spool: SpoolSeen = NO_SPOOL) -> Line:
+    """Directories of scans that have ended, and results that the store did not take."""
+    found, remedies = [], []
+    if names:
+        found.append(f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
+        remedies.append(CHECKS["leftovers"].remedy)
+    if spool.waiting:
+        found.append(f"{spool.waiting} results in the spool wait for the store, of {_some(spool.scans)}")
+        remedies.append("mend the store: the scan goes on then, or `pulsar explain ID` says why not")
+    if spool.broken:
+        found.append(f"{spool.broken} files in the spool that cannot be read, of {_some(spool.scans)}")
+        remedies.append("their units ran again: they go with their scan's end, or remove them")
+    return warn("leftovers", "; ".join(found), "; ".join(remedies)) if found else ok("leftovers", "none")
 
 
 def judge_notifications(troubles: Sequence[TellingTrouble]) -> Line:
@@ -272,6 +298,23 @@ def judge_feeds(feeds: Sequence[FeedSeen], now: datetime) -> Line:
     oldest = max(now - feed.updated_at for feed in read if feed.updated_at)
     said = f"read {duration(oldest.total_seconds())} ago"
     return warn("feeds", said) if oldest > OLD_FEED else ok("feeds", said)
+
+
+def judge_chore(name: str, chores: Sequence[ChoreSeen], now: datetime) -> Line:
+    """When a chore with a line of its own was last done."""
+    last = next((chore for chore in chores if chore.name == name), None)
+    if last is None:
+        # A platform that is new has its first night before it.
+        return ok(name, "not done yet")
+    said = f"{duration((now - last.at).total_seconds())} ago: {last.said}"
+    return warn(name, said) if not last.is_well or now - last.at > OLD_CHORE else ok(name, said)
+
+
+def judge_quarantine(held: Sequence[str]) -> Line:
+    """Tools that are not run, each with its machine."""
+    if not held:
+        return ok("quarantine", "no tool is quarantined")
+    return warn("quarantine", f"not run: {_some(held)}")
 
 
 def _some(words: Sequence[str]) -> str:

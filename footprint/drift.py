@@ -36,7 +36,8 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 }
 """What of a thing is compared, by kind, in this order. Names, addresses, services come first: see `Absence`.
 
-Left out is what is another with every visit: the digest of a page's body, the measured evidence of a finding.
+Left out is what is another with every visit: the digest of a page's body, the measured evidence of a finding. Of the
+guess at an operating system only that it is another one counts: it wavers with the ports that are open.
 """
 
 
@@ -171,15 +172,15 @@ def _changed(record: Record, before: Snapshot, after: Snapshot, absence: Absence
 
 
 def _differs(name: str, then: Value, now: Value) -> bool:
-    """Whether a field changed. A system is a guess by odd packets: how sure it is, or whether any is made, varies."""
+    """Whether a field changed. A system is a guess by odd packets: its release and certainty vary with every look."""
     if name == "os":
-        return not _is_empty(then) and not _is_empty(now) and _families(then).isdisjoint(_families(now))
+        return bool(then and now) and not _systems(str(then)) & _systems(str(now))
     return then != now
 
 
-def _families(guess: Value) -> set[str]:
-    """The first word of each system of a guess: `Linux` of "Linux 3.2 or Linux 5.3 - 5.4 (95 %)"."""
-    return {name.split(" ")[0] for name in str(guess).split(" or ")}
+def _systems(guess: str) -> set[str]:
+    """What a guess such as `Linux 4.15 or Linux 5.3 - 5.4 (95 %)` may be, without versions."""
+    return {one.split(" ")[0] for one in guess.partition(" (")[0].split(" or ")}
 
 
 def _is_empty(value: Value) -> bool:

@@ -8,17 +8,20 @@ PulsarError
 │   ├── InvalidPolicy       no such policy, or one that contradicts itself
 │   ├── InvalidSchedule     one that never comes due, or too often, or is not one
 │   ├── InvalidExtension    its manifest or its script cannot be taken
+│   ├── InvalidBackup       it is no sound copy of a store that this version knows
 │   ├── InvalidWebhook      nothing may be sent to its address
 │   ├── NotFound            nothing of that id
 │   └── Conflict            it contradicts what is already there
 ├── InstallationError       install or grant something on this machine
 │   ├── ToolMissing
 │   ├── ToolTooOld
+│   ├── ToolQuarantined     what it says of what is known is not what it should be
 │   ├── NotPrivileged       it is there, and may not do what it is needed for
 │   ├── FeedMissing         data that a module looks things up in was never fetched
 │   ├── SandboxMissing      nothing here can hold a user's script
 │   ├── FenceMissing        it was asked for, and no tool can be kept to its targets by the kernel here
 │   ├── StoreNotMigrated
+│   ├── BackupFailed        no copy of the store could be made, or put back
 │   └── PlatformError       the platform cannot be started as asked
 ├── TransientError          try again later
 │   ├── PrefectUnavailable
@@ -118,6 +121,10 @@ class InvalidExtension(RequestError):
     code = "invalid_extension"
 
 
+class InvalidBackup(RequestError):
+    code = "invalid_backup"
+
+
 class InvalidWebhook(FaultyRequest):
     code = "invalid_webhook"
 
@@ -147,6 +154,10 @@ class ToolTooOld(InstallationError):
     code = "tool_too_old"
 
 
+class ToolQuarantined(InstallationError):
+    code = "tool_quarantined"
+
+
 class NotPrivileged(InstallationError):
     code = "not_privileged"
 
@@ -165,6 +176,10 @@ class FenceMissing(InstallationError):
 
 class StoreNotMigrated(InstallationError):
     code = "store_not_migrated"
+
+
+class BackupFailed(InstallationError):
+    code = "backup_failed"
 
 
 class PlatformError(InstallationError):

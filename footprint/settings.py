@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         default=None, description="PEM file of authorities that are trusted for TLS besides the public ones."
     )
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
+    grace_seconds: float = Field(
+        default=10.0, ge=0, le=3600, description="What running units get to end when a worker is stopped by SIGTERM."
+    )
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
     schedule_min_interval: int = Field(
@@ -84,6 +87,15 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(default=None, description="Where people reach the API: for links in notifications.")
     prefect_ui_url: str | None = Field(default=None, description="Where people reach the Prefect UI, likewise.")
+    keep_days: int = Field(default=365, ge=0, description="Days after which an ended scan is forgotten; 0: never.")
+    keep_scans: int = Field(default=1000, ge=0, description="Ended scans of one target that are kept; 0: all.")
+    keep_run_days: int = Field(
+        default=7, ge=0, description="Days for which Prefect keeps runs of maintenance, and of no scan; 0: for ever."
+    )
+    keep_backups: int = Field(default=7, ge=0, description="Copies of the store that are kept in the home; 0: all.")
+    refresh_feeds: bool | None = Field(
+        default=None, description="Fetch the feeds daily: on, off; unset, where they were fetched from there once."
+    )
 
     @field_validator("home", mode="after")
     @classmethod
@@ -121,6 +133,11 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """Where units of work keep their files while they run."""
         return self.home / "work"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where results are kept that the store did not take."""
+        return self.home / "spool"
 
 
 def _words(text: str) -> tuple[str, ...]:

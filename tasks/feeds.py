@@ -25,7 +25,18 @@ from footprint.advisories import Advisory, Exploit, read_epss, read_kev, read_nv
 from footprint.errors import LookupFailed, PulsarError
 from footprint.settings import Settings
 from footprint.store import Store
-from footprint.store.feeds import EPSS, KEV, NVD, advance, complete, fail, feed, save_advisories, save_exploits
+from footprint.store.feeds import (
+    EPSS,
+    KEV,
+    NVD,
+    advance,
+    complete,
+    fail,
+    feed,
+    feeds_known,
+    save_advisories,
+    save_exploits,
+)
 
 PAGE = 2000
 """CVEs a page: the most that NVD gives."""
@@ -43,6 +54,23 @@ DIRECTORY_PATTERNS = {
 
 Tell = Callable[[str, int, int | None], None]
 """Takes a feed's name, how many entries were read, and how many there are where that is known."""
+
+
+def sources_of(settings: Settings) -> dict[str, str]:
+    """Where each feed is fetched from on this installation."""
+    return {NVD: settings.nvd_url, EPSS: settings.epss_url, KEV: settings.kev_url}
+
+
+def is_to_be_refreshed(settings: Settings, store: Store) -> bool:
+    """Whether the feeds are fetched on a schedule: as the settings say, or where they were once fetched from there.
+
+    An installation that never asked those services, or reads feeds from elsewhere, is not made to ask them.
+    """
+    if settings.refresh_feeds is not None:
+        return settings.refresh_feeds
+    sources = sources_of(settings)
+    with store.read() as session:
+        return any(feed.updated_at and feed.source == sources.get(feed.name) for feed in feeds_known(session))
 
 
 @dataclass(slots=True)
@@ -70,9 +98,8 @@ class Fetcher:
 
     def update(self, directory: Path | None = None) -> dict[str, str]:
         """Bring every feed up to date; returns what went wrong, by feed. What was read before an error is kept."""
-        sources = {NVD: self.settings.nvd_url, EPSS: self.settings.epss_url, KEV: self.settings.kev_url}
         problems: dict[str, str] = {}
-        for name, source in sources.items():
+        for name, source in sources_of(self.settings).items():
             try:
                 self._update(name, str(directory) if directory else source)
             except PulsarError as error:

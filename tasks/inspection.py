@@ -10,9 +10,12 @@ from pathlib import Path
 from footprint.errors import InstallationError, ToolMissing, ToolTooOld
 from footprint.settings import Settings
 from footprint.store import Store
+from footprint.store.quarantine import checks_of
 from tasks import nmap
 from tasks.catalogue import catalogue
 from tasks.fence import check_fence
+from tasks.quarantine import machine
+from tasks.quarantine import remedy as remedy_for
 from tasks.runner import Limits, containment, run, search_path
 from tasks.tool import Binary, Command, Powers, Risk, Tool
 
@@ -21,7 +24,9 @@ INSPECTION_SECONDS = 15
 
 @dataclass(frozen=True, slots=True)
 class ModuleState:
-    """One module on this worker. `state` is ready, degraded, missing or too_old; `privileged` is None if not needed.
+    """One module on this worker. `state` is ready, degraded, missing, too_old or quarantined.
+
+    `privileged` is None if not needed.
 
     `fence` is on or off, and None where there is nothing to fence: passive modules, and those that ask in-process.
     """
@@ -78,7 +83,18 @@ def powers(work_dir: Path) -> Powers:
 
 def inspect_modules(settings: Settings, store: Store | None = None) -> list[ModuleState]:
     """Look at every module of the catalogue, as it would be run here."""
-    return [_inspect(tool.here(settings), settings, store) for tool in catalogue().values()]
+    held = _quarantined(store) if store else {}
+    return [
+        replace(state, state="quarantined", remedy=f"{held[state.name]} ({remedy_for(state.name)})")
+        if state.installed and state.name in held
+        else state
+        for state in (_inspect(tool.here(settings), settings, store) for tool in catalogue().values())
+    ]
+
+
+def _quarantined(store: Store) -> dict[str, str]:
+    with store.read() as session:
+        return {check.module: check.said for check in checks_of(session, machine()) if check.quarantined_at}
 
 
 def _is_fenced(tool: Tool) -> bool:

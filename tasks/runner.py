@@ -117,6 +117,7 @@ class Limits:
     """What one program is granted. `mark` is the scan it works for, to be seen in its environment.
 
     `uid` is the id that it runs under, where that is not the worker's own: needs root and bubblewrap (own_user.py).
+    `may_write` is how many bytes a file of it may have, None for a program of our own choice that writes much.
     """
 
     seconds: float
@@ -124,6 +125,7 @@ class Limits:
     mark: UUID | None = None
     stopped: Event = field(default_factory=Event)
     uid: int | None = None
+    may_write: int | None = OUTPUT_CAP
 
 
 @cache
@@ -176,7 +178,8 @@ def _line(command: Command, limits: Limits, contained: Containment | Confinement
     environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={place}"]
     if limits.mark:
         environment.append(f"PULSAR_SCAN={limits.mark}")
-    capped = ("prlimit", "--core=0", f"--fsize={OUTPUT_CAP}", "--")
+    size = "unlimited" if limits.may_write is None else limits.may_write
+    capped = ("prlimit", "--core=0", f"--fsize={size}", "--")
     outer, inner = _around(limits, contained)
     words = (*environment, *capped, *outer, *timed, *inner, *command.argv)
     return f"exec {shlex.join(words)} >stdout 2>stderr </dev/null"

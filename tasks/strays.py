@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -10,14 +11,23 @@ from uuid import UUID
 
 GONE_SECONDS = 2.0
 LOOK_SECONDS = 0.05
+MARK = b"PULSAR_SCAN="
+_ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def processes_of(scan_id: UUID) -> set[int]:
     """The processes that carry a scan's mark. Those of other users are seen by root only; a zombie has no mark."""
-    mark = f"PULSAR_SCAN={scan_id}".encode()
+    mark = MARK + str(scan_id).encode()
     return {
         int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and mark in _environment(entry)
     }
+
+
+def marked_scans() -> list[UUID]:
+    """The scans that processes of this machine work for."""
+    marks = (word for entry in Path("/proc").iterdir() if entry.name.isdigit() for word in _environment(entry))
+    found = {word.removeprefix(MARK) for word in marks if word.startswith(MARK)}
+    return [UUID(text.decode()) for text in sorted(found) if _ID.fullmatch(text)]
 
 
 def _environment(process: Path) -> list[bytes]:

@@ -63,6 +63,8 @@ class Circumstances:
     """What the unit was given of its destinations; without it, it may have all that the policy allows."""
     permitted: Area | None = None
     """What may be looked at actively, as this unit begins; None where no authorisation is needed."""
+    quarantine: InstallationError | None = None
+    """Why the module's tool is not to be run on this machine."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,8 @@ def carry_out(unit: Unit, under: Circumstances) -> Settlement:
         if not batch:
             return account.settle(UnitStatus.SKIPPED, unit.records)
         batch = _permitted(tool, batch, under, account)
+        if under.quarantine:
+            raise under.quarantine
         error = _ask(tool, batch, under, account) if tool.probe else _execute(tool, batch, under, account)
         return account.settle(_status(account, error), unit.records, error)
     except (InstallationError, NotAuthorized, TooHeavy) as lacking:

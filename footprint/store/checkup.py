@@ -9,13 +9,16 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from footprint.doctor import FeedSeen, LiveScan, TellingTrouble
+from footprint.doctor import ChoreSeen, FeedSeen, LiveScan, TellingTrouble
 from footprint.errors import StoreUnavailable
 from footprint.states import LIVE, Status
+from footprint.store.chores import chores_done
 from footprint.store.deliveries import delivery_troubles
 from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
+from footprint.store.quarantine import checks_of
 from footprint.store.tables import Scan
+from footprint.store.troubles import said_by_database
 
 MOST_SCANS = 10_000
 
@@ -28,6 +31,8 @@ class StoreSeen:
     live: tuple[LiveScan, ...]
     feeds: tuple[FeedSeen, ...]
     untold: tuple[TellingTrouble, ...] = ()
+    chores: tuple[ChoreSeen, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 def look_into(store: Store) -> StoreSeen:
@@ -44,6 +49,8 @@ def look_into(store: Store) -> StoreSeen:
             tuple(LiveScan(row.id, Status(row.status), row.created_at, row.lease_until, row.waiting) for row in scans),
             tuple(FeedSeen(feed.name, feed.updated_at, feed.error) for feed in feeds_known(session)),
             delivery_troubles(session),
+            chores_done(session),
+            tuple(f"{check.module} on {check.machine}" for check in checks_of(session) if check.quarantined_at),
         )
 
 
@@ -60,7 +67,7 @@ def trouble_writing(store: Store) -> str | None:
         with store.write() as session:
             session.execute(nothing)
     except StoreUnavailable as away:
-        return away.hint or away.detail
+        return said_by_database(away.__cause__) or away.detail
     except SQLAlchemyError as error:
-        return str(getattr(error, "orig", error)).splitlines()[0][:200]
+        return said_by_database(error) or type(error).__name__
     return None

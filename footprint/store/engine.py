@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from alembic import command
@@ -15,19 +16,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from footprint.errors import StoreNotMigrated, StoreUnavailable
+from footprint.store.troubles import trouble_of
 
 BUSY_SECONDS = 10
 """How long a writer waits for another before it gives up."""
 PATIENCE_SECONDS = 300
 """How long a scan goes on trying to keep what it found: a database may be restarted under it."""
 RETRY_SECONDS = 1.0
-READ_ONLY = "25006"
-"""What PostgreSQL calls a write to a server that takes none, as a replica or one whose disk is full."""
 POSTGRES_LIMITS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -60,15 +60,19 @@ class Store:
         with _translated(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def keep(self, change: Callable[[Session], T]) -> T:
-        """Write, and go on trying while the store is away, up to `PATIENCE_SECONDS`. Raises `StoreUnavailable` then."""
-        until = time.monotonic() + PATIENCE_SECONDS
+    def keep(self, change: Callable[[Session], T], *, until: float = 0.0, stopped: Event | None = None) -> T:
+        """Write, and go on trying while the store is away: for `PATIENCE_SECONDS`, or `until` where that is later.
+
+        `until` is of the monotonic clock. Once `stopped` is set, each further failure is the last. Raises
+        `StoreUnavailable` then.
+        """
+        until = max(until, time.monotonic() + PATIENCE_SECONDS)
         while True:
             try:
                 with self.write() as session:
                     return change(session)
             except StoreUnavailable:
-                if time.monotonic() > until:
+                if time.monotonic() > until or (stopped is not None and stopped.is_set()):
                     raise
                 time.sleep(RETRY_SECONDS)
 
@@ -81,12 +85,11 @@ class Store:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable("the store does not answer", hint=str(error.orig).splitlines()[0][:200]) from error
-    except InternalError as error:
-        if getattr(error.orig, "sqlstate", "") != READ_ONLY:
+    except DBAPIError as error:
+        trouble = trouble_of(error)
+        if trouble is None:
             raise
-        raise StoreUnavailable("the store is read-only", hint=str(error.orig).splitlines()[0][:200]) from error
+        raise trouble from error
     except PoolTimeout as error:
         raise StoreUnavailable("the store is busy: all its connections are in use") from error
 
@@ -106,6 +109,11 @@ def is_migrated(store: Store) -> bool:
     """Whether a store is of this version's shape. Raises `StoreUnavailable`."""
     with _translated(), store.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision() == _head()
+
+
+def is_known_revision(revision: str) -> bool:
+    """Whether a store of this revision can be brought to this version's shape."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def connect(url: str) -> Store:
@@ -130,6 +138,9 @@ def connect(url: str) -> Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Only a store that is being made takes it, before anything is written: see `forgetting`.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 

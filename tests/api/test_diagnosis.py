@@ -23,6 +23,7 @@ from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, QueueSeen, RunSeen, WorkerSeen
 from footprint.records import Host
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.states import Status
 from footprint.store import Store
 from footprint.store.endings import finish
@@ -143,7 +144,7 @@ class Prefect(PrefectGateway):
 
 
 def _diagnosis(settings: Settings, store: Store, prefect: PrefectGateway) -> Diagnosis:
-    follower = Follower(store, prefect, settings.work_dir, on_change=lambda: None)
+    follower = Follower(store, prefect, settings.work_dir, Spool(settings.spool_dir), on_change=lambda: None)
     return Diagnosis(settings, store, prefect, follower)
 
 

@@ -282,10 +282,15 @@ def test_a_server_that_is_busy_is_asked_again() -> None:
         "GET /csrf-token": [(200, {"token": "t"})],
         "POST /work_pools/": [(503, {}), (409, {})],
         "PATCH /work_pools/pulsar": [(204, {})],
+        "PATCH /work_pools/pulsar/queues/default": [(204, {})],
+        "POST /work_pools/pulsar/queues": [(503, {}), (409, {})],
+        "PATCH /work_pools/pulsar/queues/maintenance": [(204, {})],
     }
     with answering(answers) as (url, asked), PrefectServer(url, "pulsar:x") as server:
         server.ensure_pool(3)
-    assert asked == ["GET /csrf-token", "POST /work_pools/", "POST /work_pools/", "PATCH /work_pools/pulsar"]
+    queue = "POST /work_pools/pulsar/queues"
+    assert asked[:4] == ["GET /csrf-token", "POST /work_pools/", "POST /work_pools/", "PATCH /work_pools/pulsar"]
+    assert asked[4:] == ["PATCH /work_pools/pulsar/queues/default", queue, queue, f"PATCH{queue[4:]}/maintenance"]
 
 
 @pytest.mark.parametrize(
@@ -304,13 +309,14 @@ def test_only_what_changed_is_deployed_again(directory: str, note: str, deployed
 
 def test_a_fingerprint_changes_with_the_flow_and_the_place(tmp_path: Path) -> None:
     marks = set()
-    for place, flow in (("one", "a"), ("one", "b"), ("two", "b")):
+    for place, flow, chores in (("one", "a", "a"), ("one", "b", "a"), ("two", "b", "a"), ("two", "b", "b")):
         root = tmp_path / place
         (root / "flows").mkdir(parents=True, exist_ok=True)
         (root / "prefect.yaml").write_text("name: pulsar")
         (root / "flows" / "scan.py").write_text(flow)
+        (root / "flows" / "maintenance.py").write_text(chores)
         marks.add(fingerprint(root))
-    assert len(marks) == 3
+    assert len(marks) == 4
 
 
 class Up:
@@ -366,7 +372,7 @@ def test_it_starts_answers_mends_its_worker_and_leaves_nothing(up: Up) -> None:
     with up.prefect(found) as prefect:
         deployment = prefect.get("/deployments/name/dispatch_scan/pulsar").json()
         assert deployment["entrypoint"] == "flows/scan.py:dispatch_scan"
-        assert prefect.get("/work_pools/pulsar").json()["concurrency_limit"] == Settings().scans_at_once
+        assert prefect.get("/work_pools/pulsar/queues/default").json()["concurrency_limit"] == Settings().scans_at_once
     assert httpx.get(f"{found['prefect_api']}/flows/count").status_code in (401, 405)
 
     with pytest.raises(PlatformError, match=str(up.process.pid)), Platform(Settings(home=up.home), on_event=print):

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from footprint import doctor
-from footprint.doctor import CHECKS, FeedSeen, Health, Line, LiveScan, TellingTrouble
+from footprint.doctor import CHECKS, ChoreSeen, FeedSeen, Health, Line, LiveScan, TellingTrouble
 from footprint.home_disk import free_space, leftovers
 from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, SchedulesSeen, WorkerSeen
 from footprint.states import Status
@@ -151,6 +151,28 @@ def test_space_is_measured_where_a_home_is_going_to_be(tmp_path: Path) -> None:
 )
 def test_old_and_broken_feeds_are_told(feeds: list[FeedSeen], health: Health) -> None:
     assert doctor.judge_feeds(feeds, NOW).health is health
+
+
+@pytest.mark.parametrize(
+    ("chores", "health", "said"),
+    [
+        ([], Health.OK, "not done yet"),
+        ([ChoreSeen("backup", NOW, is_well=False, said="no room")], Health.OK, "not done yet"),
+        ([ChoreSeen("cleanup", NOW - timedelta(days=2), is_well=True, said="2 scans")], Health.OK, "ago: 2 scans"),
+        ([ChoreSeen("cleanup", NOW - timedelta(days=4), is_well=True, said="2 scans")], Health.WARN, "96 h 0 min ago"),
+        ([ChoreSeen("cleanup", NOW, is_well=False, said="broke off")], Health.WARN, "broke off"),
+    ],
+)
+def test_chores_that_went_wrong_or_were_not_done_for_days_are_told(
+    chores: list[ChoreSeen], health: Health, said: str
+) -> None:
+    line = doctor.judge_chore("cleanup", chores, NOW)
+    assert (line.health, said in line.detail) == (health, True)
+
+
+def test_quarantined_tools_are_told() -> None:
+    assert doctor.judge_quarantine([]).health is Health.OK
+    assert doctor.judge_quarantine(["nmap on here"]).detail == "not run: nmap on here"
 
 
 def test_every_check_has_a_symptom_and_a_remedy() -> None:

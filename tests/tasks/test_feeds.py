@@ -19,9 +19,10 @@ import pytest
 from footprint.cpe import Cpe
 from footprint.settings import Settings
 from footprint.store import Store
+from footprint.store.chores import chores_done
 from footprint.store.feeds import concerning, feeds_known
-from tasks import feeds
-from tasks.feeds import Fetcher
+from tasks import chores, feeds
+from tasks.feeds import Fetcher, is_to_be_refreshed
 
 FEEDS = Path(__file__).parent.parent / "fixtures" / "feeds"
 NVD: list[dict[str, Any]] = json.loads((FEEDS / "nvdcve-sample.json").read_text())["vulnerabilities"]
@@ -244,3 +245,30 @@ def test_a_damaged_file_and_an_empty_directory_are_said(settings: Settings, stor
     assert set(problems) == {"nvd", "epss", "kev"}
     (tmp_path / "nvd-1.json.gz").write_bytes(gzip.compress(b"{}" * 100)[:-20])
     assert "damaged" in _fetcher(settings, store).update(tmp_path)["nvd"]
+
+
+def test_feeds_are_refreshed_where_they_were_fetched_once_or_the_settings_say_so(
+    settings: Settings, store: Store, services: Services
+) -> None:
+    assert not is_to_be_refreshed(settings, store)
+    assert is_to_be_refreshed(settings.model_copy(update={"refresh_feeds": True}), store)
+    _fetcher(settings, store).update(FEEDS)
+    assert not is_to_be_refreshed(settings, store)  # they came from a directory
+    services.faults = []
+    _fetcher(settings, store).update()
+    assert is_to_be_refreshed(settings, store)
+    assert not is_to_be_refreshed(settings.model_copy(update={"refresh_feeds": False}), store)
+
+
+def test_a_refresh_that_fails_keeps_what_was_known_and_is_noted(
+    settings: Settings, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fetcher(settings, store).update()
+    with store.read() as session:
+        known = concerning(session, OPENSSH)
+    monkeypatch.setattr(chores, "Fetcher", lambda settings, store: Fetcher(settings, store, pause=0.001))
+    services.faults = [(500, b"", {})] * 100
+    assert set(chores.refresh_all_feeds(settings, store)) == {"nvd", "epss", "kev"}
+    with store.read() as session:
+        assert concerning(session, OPENSSH) == known
+        assert [(chore.name, chore.is_well) for chore in chores_done(session)] == [("refresh_feeds", False)]

@@ -6,6 +6,7 @@ from alembic import context
 
 from footprint.store import asset_tables as _asset_tables  # noqa: F401 -- its tables belong to the metadata
 from footprint.store import change_tables as _change_tables  # noqa: F401 -- its tables belong to the metadata
+from footprint.store import chore_tables as _chore_tables  # noqa: F401 -- its tables belong to the metadata
 from footprint.store import claim_table as _claim_table  # noqa: F401 -- its tables belong to the metadata
 from footprint.store import feed_tables as _feed_tables  # noqa: F401 -- its tables belong to the metadata
 from footprint.store import notification_tables as _notification_tables  # noqa: F401 -- its tables belong to the metadata
