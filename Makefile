@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools scan up demo recurring test lint check format bench pins clean
+.PHONY: help setup tools scan up demo recurring test faults soak lint check format bench pins clean
 
 POLICY ?= full_discovery
 TOOLS ?= amass nuclei
@@ -38,7 +38,15 @@ recurring: ## scan a small estate every minute while it changes, and see who is 
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+
+faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; twenty minutes)
+	@./setup.sh test
+	@.venv/bin/pytest tests/faults --all-faults $(ARGS)
+
+soak: ## scan for ten minutes while parts are killed at random (ARGS="--minutes 5 --seed 7")
+	@./setup.sh test
+	@.venv/bin/python -m tests.faults.soak $(ARGS)
 
 lint: ## the checks that run nothing: format, ruff, types, import rules
 	@./setup.sh lint

@@ -36,6 +36,7 @@ from api.routers.scoping import asset_scopes, scan_scopes
 from api.schedule_keeper import ScheduleKeeper
 from api.scheduling import Schedules
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.store import open_store
 
 DESCRIPTION = """
@@ -57,7 +58,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 desk = Desk(chosen, store, prefect)
                 app.state.schedules = scheduling = Schedules(chosen, prefect, desk)
                 keeper = ScheduleKeeper(store, prefect, scheduling)
-                follower = Follower(store, prefect, chosen.work_dir, on_change=reader.forget, keeper=keeper)
+                follower = Follower(
+                    store, prefect, chosen.work_dir, Spool(chosen.spool_dir), on_change=reader.forget, keeper=keeper
+                )
                 app.state.settings, app.state.store, app.state.desk = chosen, store, desk
                 app.state.lifecycle = lifecycle = Lifecycle(chosen, prefect, desk)
                 app.state.kept_drifts = KeptDrifts()

@@ -16,14 +16,19 @@ from api.prefect import PrefectGateway, PrefectHealth
 from api.schedule_keeper import ScheduleKeeper
 from footprint.errors import PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Silence, reconcile
+from footprint.spool import Spool
 from footprint.states import Status
 from footprint.store import Store
+from footprint.store.leftovers import clear_leftovers
 from footprint.store.scans import Live, live_scans, withdraw_forgotten
-from footprint.store.settling import settle
+from footprint.store.spooled import clear_spool
+from tasks.settling import settle
 
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
 """Looks between two questions after Prefect's health."""
+CLEAR_EVERY = 10
+"""Looks between two at the directories of scans that have ended."""
 FORGOTTEN_AFTER = timedelta(minutes=1)
 
 log = logging.getLogger("pulsar.api.follower")
@@ -37,6 +42,7 @@ class Follower:
         store: Store,
         prefect: PrefectGateway,
         work_dir: Path,
+        spool: Spool,
         on_change: Callable[[], None],
         keeper: ScheduleKeeper | None = None,
     ) -> None:
@@ -45,6 +51,7 @@ class Follower:
         self._store = store
         self._prefect = prefect
         self._work_dir = work_dir
+        self._spool = spool
         self._on_change = on_change
         self._silence = Silence()
         self._keeper = keeper
@@ -57,6 +64,9 @@ class Follower:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
                     await self._ask_after_health()
                 looks += 1
+                if looks % CLEAR_EVERY == 0:
+                    await run_in_threadpool(clear_leftovers, self._store, self._work_dir)
+                    await run_in_threadpool(clear_spool, self._store, self._spool)
                 await self._look()
                 if self._keeper and await self._keeper.give_out():
                     self._on_change()

@@ -91,15 +91,18 @@ class Blueprint:
     def worker(self, notify: str) -> Process:
         """Start a worker that tells `notify` when it is ready."""
         # One name for ever, so that workers of former starts do not pile up. Its leash is a soft one: it outlives a
-        # killed platform for as long as it takes to stop its scans.
+        # killed platform for as long as it takes to stop its scans. They get no grace for this: who stops a platform
+        # waits for it (deployments/worker.py).
         name, own = socket.gethostname(), {"NOTIFY_SOCKET": notify} if notify else {}
-        return self._start("the worker", "worker", "deployments.worker", name, own=own, leash=signal.SIGTERM)
+        return self._start("the worker", "worker", "deployments.worker", name, own=own, soft=signal.SIGINT)
 
     def api(self) -> Process:
         """Start the API."""
         where = ("--host", self.settings.api_host, "--port", str(self.settings.api_port))
         manner = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
-        app = ("--factory", "api.app:create_app", "--timeout-graceful-shutdown", "3")
+        # Clients and proxies keep connections for up to a minute. Who closes one first loses no request of the other's.
+        patience = ("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "3")
+        app = ("--factory", "api.app:create_app", *patience)
         # A caller of the API rather hears that Prefect is away than waits for a minute of retries; it has its own.
         own = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
         return self._start("the API", "api", "uvicorn", *app, *where, *manner, own=own)
@@ -126,7 +129,7 @@ class Blueprint:
         log: str,
         *command: str,
         own: Mapping[str, str] | None = None,
-        leash: signal.Signals = signal.SIGKILL,
+        soft: signal.Signals | None = None,
     ) -> Process:
         return Process(
             name,
@@ -134,7 +137,8 @@ class Blueprint:
             env=self.environment() | dict(own or {}),
             cwd=CODE_ROOT,
             log=self.settings.home / "logs" / f"{log}.log",
-            leash=leash,
+            leash=soft or signal.SIGKILL,
+            stop_signal=soft or signal.SIGTERM,
         )
 
 

@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from tasks.stopping import heed_winding_down
+
 LARGEST_MESSAGE = 1 << 20
 """Bytes. An environment may hold 128 KiB a variable; the socket's buffers are asked to take this much."""
 PR_SET_NAME = 15
@@ -130,6 +132,7 @@ def _live(birth: Birth, worker: socket.socket) -> int:
     _take_streams(Path(birth.log))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    heed_winding_down()  # from the first moment on: the signal may come before there is a scan
     os.chdir(birth.cwd)
     _take_environment(birth.env)
     module, _, function = birth.main.partition(":")

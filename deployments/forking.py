@@ -30,6 +30,7 @@ from prefect.utilities.processutils import sanitize_subprocess_env
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.blueprint import SET_DIRECTORY
+from deployments.grace import Grace
 from deployments.nursery import Nursery, NurseryLost, Offspring, signal_group
 from deployments.processes import listening_ports
 
@@ -54,11 +55,18 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
     """A process worker for the code under its nursery's root. `on_ready` is called when it begins to poll."""
 
     def __init__(
-        self, work_pool_name: str, *, nursery: Nursery, on_ready: Callable[[], None], name: str | None = None
+        self,
+        work_pool_name: str,
+        *,
+        nursery: Nursery,
+        on_ready: Callable[[], None],
+        name: str | None = None,
+        grace: Grace | None = None,
     ) -> None:
         super().__init__(work_pool_name, name=name)
         self._nursery = nursery
         self._on_ready = on_ready
+        self._grace = grace or Grace()
 
     async def setup(self) -> None:
         """Connect to the API while the nursery imports; polling begins when both are done."""
@@ -95,7 +103,8 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
         result: FlowRunExecutionResult | None = None
         async with FlowRunExecutorContext() as context:
             _stop_promptly(context.process_manager)
-            starter = ForkStarter(self._nursery, entrypoint, environment_of(configuration), context.control_channel)
+            env = environment_of(configuration)
+            starter = ForkStarter(self._nursery, entrypoint, env, context.control_channel, self._grace)
             executor = context.create_executor(flow_run, starter, propose_submitting=False, hook_runner=starter)
 
             async def execute(*, task_status: anyio.abc.TaskStatus[ProcessHandle]) -> None:
@@ -122,16 +131,24 @@ class ForkingWorker(ProcessWorker, abc.ABC):  # ABC as a direct base keeps it ou
 class ForkStarter:
     """Prefect's `ProcessStarter` and `FlowRunHookRunner` for one flow run: both run in forks."""
 
-    def __init__(self, nursery: Nursery, entrypoint: str, env: dict[str, str], control_channel: ControlChannel) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        entrypoint: str,
+        env: dict[str, str],
+        control_channel: ControlChannel,
+        grace: Grace,
+    ) -> None:
         self._nursery = nursery
         self._entrypoint = entrypoint
         self._env = env
         self._control_channel = control_channel
+        self._grace = grace
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Fork the engine, report its handle, and block until it ends; when cancelled, stop it first."""
+        """Fork the engine, report its handle, and block until it ends; when cancelled, stop it first, with grace."""
         try:
             offspring = await self._nursery.bear(ENGINE, self._entrypoint, env=self._engine_env(flow_run))
         except BaseException:
@@ -142,6 +159,7 @@ class ForkStarter:
             task_status.started(ProcessHandle(cast(Any, offspring), termination_scope=scope))
             await offspring.wait()
         finally:
+            await self._grace.give(offspring)
             await stop(offspring)
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
@@ -18,6 +19,8 @@ def main(number: int, parent: int, command: list[str]) -> None:
     if os.getppid() != parent:
         sys.exit("leash: the parent is gone already")
     os.umask(0o077)
+    # A shell that starts us in the background has it ignored, and some are stopped by it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 

@@ -39,7 +39,9 @@ FOREIGN_SECONDS = 30.0
 """What a Prefect server that is not ours gets to answer."""
 LOOK_SECONDS = 0.5
 MOST_RESTARTS, RESTART_WINDOW = 5, 600.0
-"""A worker that ends this often within so many seconds is not started again."""
+"""Where parts end this often within so many seconds, none is started again."""
+RESTARTED = frozenset({"worker", "server"})
+"""Parts that the others wait for when they are gone."""
 API_STOP, WORKER_STOP, RUN_STOP, SERVER_STOP = 5.0, 15.0, 10.0, 10.0
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -160,10 +162,10 @@ class Platform:
             for name, part in list(self._parts.items()):
                 if part.exit_code() is None:
                     continue
-                if name != "worker" or not self._may_restart():
+                if name not in RESTARTED or not self._may_restart():
                     self._fail(part)
                     return
-                self._restart_worker(blueprint, part)
+                self._restart(blueprint, name, part)
 
     def _may_restart(self) -> bool:
         now = time.monotonic()
@@ -172,10 +174,11 @@ class Platform:
         self._restarts.append(now)
         return len(self._restarts) <= MOST_RESTARTS
 
-    def _restart_worker(self, blueprint: Blueprint, dead: Process) -> None:
-        self._tell(f"The worker ended with status {dead.exit_code()} and is started again; its log is {dead.log}.")
+    def _restart(self, blueprint: Blueprint, name: str, dead: Process) -> None:
+        called = dead.name[0].upper() + dead.name[1:]
+        self._tell(f"{called} ended with status {dead.exit_code()} and is started again; its log is {dead.log}.")
         if not self._leaving.wait(2.0 ** len(self._restarts) / 2):
-            self._parts["worker"] = blueprint.worker("")
+            self._parts[name] = blueprint.server() if name == "server" else blueprint.worker("")
 
     def _fail(self, part: Process) -> None:
         try:

@@ -19,9 +19,9 @@ NOTE = "pulsar_deployed"
 """The Prefect variable that holds the fingerprint of what was deployed."""
 MAINTENANCE_QUEUE, MAINTENANCE_PLACES = "maintenance", 2
 """Beside those of scans; two, so that a long chore does not hold reconciling up."""
-WATCH = "pulsar: runs that fell silent"
+WATCH = "pulsar: maintenance that fell silent"
 SILENCE = 300
-"""Seconds. Ten heartbeats: a busy server notes them late, and scans have a lease of their own that is shorter."""
+"""Seconds. Ten heartbeats: a busy server notes them late."""
 CONFLICT = httpx.codes.CONFLICT
 SECONDS = 10.0
 LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 30.0
@@ -66,7 +66,7 @@ class PrefectServer:
             self._write("PATCH", f"/work_pools/{POOL}/queues/{MAINTENANCE_QUEUE}", queue)
 
     def ensure_watch(self) -> None:
-        """Have Prefect call runs of ours crashed whose heartbeats have stopped: by itself it only notes heartbeats.
+        """Have Prefect call runs of maintenance crashed whose heartbeats have stopped: by itself it only notes them.
 
         One of that name that is there already stays as it is: somebody may have changed it, or switched it off.
         """
@@ -151,8 +151,12 @@ def fingerprint(root: Path) -> str:
 
 
 def automation() -> dict[str, Any]:
-    """The automation that ends runs whose heartbeats (`flows.heartbeat_frequency` in prefect.toml) have stopped."""
-    ours = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.pulsar"}
+    """The automation that ends runs whose heartbeats (`flows.heartbeat_frequency` in prefect.toml) have stopped.
+
+    Scans have a lease in our store instead, and `reconcile` ends their runs: one that is given back to wait for its
+    window is silent, and a heartbeat that is noted late would have it called crashed.
+    """
+    ours = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.maintenance"}
     silent = {
         "type": "event",
         "posture": "Proactive",
@@ -168,7 +172,7 @@ def automation() -> dict[str, Any]:
     crash = {"type": "change-flow-run-state", "name": "Crashed", "state": "CRASHED", "message": said}
     return {
         "name": WATCH,
-        "description": "A run of Pulsar's whose machine or process is gone is called crashed.",
+        "description": "A run of Pulsar's maintenance whose machine or process is gone is called crashed.",
         "enabled": True,
         "trigger": silent,
         "actions": [crash],

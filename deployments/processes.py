@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -23,16 +24,28 @@ LOOK_SECONDS = 0.1
 SAID_LINES = 5
 LISTENING = "0A"
 """A socket's state in /proc/net/tcp."""
+QUIET_PORTS = range(10_240, 32_768)
+"""Linux gives none of these to anybody who asks for any port, so one that was free stays so until it is bound."""
+PORT_TRIES = 20
 
 
 class Process:
     """One process in a session of its own, that ends with the thread that started it by `leash` at the latest."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path, leash: signal.Signals
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        leash: signal.Signals,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
+        self._stop_signal = stop_signal
         _put_aside(log)
         self._log_start = log.stat().st_size if log.exists() else 0
         holder = [sys.executable, "-I", str(Path(__file__).with_name("leash.py")), str(leash.value), str(os.getpid())]
@@ -53,9 +66,9 @@ class Process:
         return self._popen.poll()
 
     def stop(self, seconds: float) -> None:
-        """SIGTERM, then SIGKILL when it takes longer than `seconds`; returns when it is gone."""
+        """Its stop signal, then SIGKILL when it takes longer than `seconds`; returns when it is gone."""
         if self.exit_code() is None:
-            self._popen.terminate()
+            self._popen.send_signal(self._stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(seconds)
         self._popen.kill()
@@ -137,7 +150,10 @@ def listening_ports(*pids: int) -> list[int]:
 
 
 def free_port(host: str) -> int:
-    """A port nobody listens on."""
+    """A port nobody listens on. Raises `OSError` where none is found."""
+    for _ in range(PORT_TRIES):
+        with contextlib.suppress(OSError):
+            return _listen_once(host, random.choice(QUIET_PORTS))  # noqa: S311 -- nothing to guess
     return _listen_once(host, 0)
 
 

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from deployments.blueprint import CODE_ROOT, POOL
+from deployments.grace import Grace
 from deployments.nursery import Nursery
-from footprint.errors import InstallationError
+from footprint.errors import InstallationError, StoreNotMigrated, StoreUnavailable
 from footprint.settings import Settings
 
 _ENGINE = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap")
@@ -29,6 +31,9 @@ LONGEST_STOP = 14
 def run_worker(settings: Settings, *, name: str | None) -> None:
     """Take scans from the pool until SIGTERM or SIGINT; scans that run are then stopped and reported.
 
+    At SIGTERM the units that run get `PULSAR_GRACE_SECONDS` to end, and none is begun; at SIGINT, or a second signal,
+    they are stopped at once. So give it that long and `LONGEST_STOP` more before it is killed.
+
     `name` is what Prefect calls it; two of one name count as one. Needs `PREFECT_API_URL` (and
     `PREFECT_API_AUTH_STRING`) in the environment, and waits for the server there. Tells systemd, or whoever set
     `NOTIFY_SOCKET`, when it is ready.
@@ -39,14 +44,20 @@ def run_worker(settings: Settings, *, name: str | None) -> None:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = name or f"{socket.gethostname()}-{os.getpid()}"
     nursery = Nursery(root=CODE_ROOT, preload=PRELOAD, log=log)
-    asyncio.run(work(nursery, name=name, tidy=lambda: _take_down_fences(settings)))
+    asyncio.run(work(nursery, name=name, tidy=lambda: _tidy(settings), grace=settings.grace_seconds))
 
 
 async def work(
-    nursery: Nursery, *, name: str | None = None, pool: str = POOL, tidy: Callable[[], None] = lambda: None
+    nursery: Nursery,
+    *,
+    name: str | None = None,
+    pool: str = POOL,
+    tidy: Callable[[], None] = lambda: None,
+    grace: float = 0.0,
 ) -> None:
     """Be a worker with this nursery until a signal comes. `tidy` is called in a thread before the first run."""
-    _stop_on_signals()
+    given = Grace(grace)
+    _stop_on_signals(given)
     notify = os.environ.pop("NOTIFY_SOCKET", "")
     nursery.start()
     # Not before: this takes as long as the imports that now go on in the other process.
@@ -55,7 +66,7 @@ async def work(
     from deployments.forking import ForkingWorker, server_answers
 
     refresh_global_settings_context()  # whoever imported Prefect before us did so without our environment
-    worker = ForkingWorker(pool, nursery=nursery, name=name, on_ready=lambda: _tell(notify, b"READY=1"))
+    worker = ForkingWorker(pool, nursery=nursery, name=name, on_ready=lambda: _tell(notify, b"READY=1"), grace=given)
     try:
         await asyncio.gather(server_answers(), asyncio.to_thread(tidy))
         await worker.start()
@@ -63,6 +74,23 @@ async def work(
         _tell(notify, b"STOPPING=1")
     finally:
         nursery.close()
+
+
+def _tidy(settings: Settings) -> None:
+    _take_down_fences(settings)
+    _clear_spool(settings)
+
+
+def _clear_spool(settings: Settings) -> None:
+    """Drop what this machine still keeps of scans that have ended: the API does not see it, where it is elsewhere."""
+    if not settings.spool_dir.is_dir():
+        return
+    from footprint.spool import Spool
+    from footprint.store import open_store
+    from footprint.store.spooled import clear_spool
+
+    with suppress(StoreUnavailable, StoreNotMigrated), closing(open_store(settings.store_url)) as store:
+        clear_spool(store, Spool(settings.spool_dir))
 
 
 def _take_down_fences(settings: Settings) -> None:
@@ -76,20 +104,24 @@ def _take_down_fences(settings: Settings) -> None:
         remove_stale(settings.work_dir)
 
 
-def _stop_on_signals() -> None:
+def _stop_on_signals(grace: Grace) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     stopping = asyncio.Event()
 
-    def stop() -> None:
-        # Once only: a second cancel would break off the orderly stop of the scans, which is bounded anyway.
-        if not stopping.is_set():
+    def stop(number: signal.Signals) -> None:
+        is_first, had_grace = not stopping.is_set(), grace.seconds > 0
+        if number is signal.SIGINT or not is_first:
+            grace.end()
+        if is_first or had_grace:
+            signal.alarm(math.ceil(LONGEST_STOP + grace.seconds))
+        if is_first:
+            # Once only: a second cancel would break off the orderly stop of the scans, which is bounded anyway.
             stopping.set()
-            signal.alarm(LONGEST_STOP)
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
 
 
 def _tell(address: str, state: bytes) -> None:

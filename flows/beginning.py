@@ -24,7 +24,7 @@ from footprint.store.tables import Scan, now
 from footprint.verdict import Verdict
 from footprint.windows import Closed
 from tasks.authorization import require_authorization
-from tasks.installation import installation
+from tasks.installation import Installation, installation
 from tasks.policies import usable_policy
 
 
@@ -38,24 +38,31 @@ def begin_scan(
     to be taken up.
     """
     here = installation()
-    with here.store.write() as session:
-        if scan_id is None and (scan_id := scan_of_task(session, task_id)) is None:
-            if not target:
-                raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
-            find = partial(usable_policy, session)
-            new = admit(
-                here.settings,
-                target=target,
-                policy=policy,
-                comment=comment,
-                origin="prefect",
-                task_id=task_id,
-                find=find,
-                scoped=partial(scope_for, session),
-            )
-            require_authorization(session, here.settings, new)
-            scan_id = insert_scan(session, new)[0].id
-        return _hindrance(session, scan_id, task_id) or begin(session, scan_id, task_id)
+
+    def take_up(session: Session) -> Begun | Waiting | State:
+        known = scan_id or scan_of_task(session, task_id)
+        if known is None:
+            known = _insert(session, here, task_id, target=target, policy=policy, comment=comment)
+        return _hindrance(session, known, task_id) or begin(session, known, task_id)
+
+    return here.store.keep(take_up)
+
+
+def _insert(session: Session, here: Installation, task_id: UUID, *, target: str, policy: str, comment: str) -> UUID:
+    if not target:
+        raise InvalidTarget("a scan needs a target", hint="give `target`: a domain, an address or a network")
+    new = admit(
+        here.settings,
+        target=target,
+        policy=policy,
+        comment=comment,
+        origin="prefect",
+        task_id=task_id,
+        find=partial(usable_policy, session),
+        scoped=partial(scope_for, session),
+    )
+    require_authorization(session, here.settings, new)
+    return insert_scan(session, new)[0].id
 
 
 def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | State | None:

@@ -114,6 +114,7 @@ class Frontier:
         """Take up what was done before: nobody is given again what he had, and what was found is offered."""
         for done in finished:
             self._given.update((done.unit.module, record) for record in done.unit.records)
+            self._batches[done.unit.module] = max(self._batches[done.unit.module], done.unit.batch)
         for done in finished:
             self.offer(done.found, done.unit.depth + 1)
 

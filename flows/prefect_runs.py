@@ -71,6 +71,16 @@ class PrefectRuns:
         wanted = filters.FlowRunFilter(state=pending, tags=filters.FlowRunFilterTags(all_=[TAG]))
         return [run.id for run in self._read(wanted) if run.state and run.state.timestamp < before]
 
+    def running_scans(self, before: datetime) -> list[UUID]:
+        """Runs of the flow of scans that have run, or been stopped, since before a time."""
+        active = filters.FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
+        wanted = filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=active), tags=filters.FlowRunFilterTags(all_=[TAG])
+        )
+        scans = self._flow_of_scans()
+        runs = [run for run in self._read(wanted) if run.flow_id == scans]
+        return [run.id for run in runs if run.state and run.state.timestamp < before]
+
     def over(self, before: datetime) -> Iterator[tuple[UUID, bool]]:
         """Our runs that ended before a time, the oldest first, each with whether it is one of a scan's flow."""
         ended = filters.FlowRunFilter(

@@ -21,20 +21,25 @@ from flows.prefect_runs import PrefectRuns
 from footprint.errors import InstallationError, PrefectUnavailable
 from footprint.reconciliation import Ended, PutBack, Reschedule, Seen, Silence, Step, reconcile
 from footprint.settings import Settings
-from footprint.states import TERMINAL, Status
+from footprint.spool import Spool
+from footprint.states import LIVE, TERMINAL, Status
 from footprint.store import Store
 from footprint.store.chores import RECONCILE, note_chore
 from footprint.store.forgetting import forget_settled
+from footprint.store.leftovers import clear_leftovers
 from footprint.store.scans import LEASE, Live, live_scans, withdraw_forgotten
-from footprint.store.settling import settle
+from footprint.store.spooled import clear_spool
 from footprint.store.tables import Scan
 from tasks.fence import remove_stale
+from tasks.settling import settle
 from tasks.strays import end_processes_of, marked_scans
 
 FORGOTTEN_AFTER = timedelta(minutes=1)
 PENDING_TOO_LONG = timedelta(minutes=3)
 """Between a worker's taking a run and its start are seconds."""
 LOOK_SECONDS = 1.0
+FORSAKEN_AFTER = timedelta(minutes=10)
+"""After its scan's end a flow still writes its report."""
 STRAY_AFTER = timedelta(minutes=1)
 """After a scan's end its flow ends its tools itself."""
 
@@ -51,7 +56,7 @@ class Settled:
     strays: int = 0
 
     def __str__(self) -> str:
-        return f"scans: {self.scans}, stuck runs: {self.runs}, rows: {self.rows}, scans with strays: {self.strays}"
+        return f"scans: {self.scans}, runs: {self.runs}, rows: {self.rows}, scans with strays: {self.strays}"
 
 
 def reconcile_all(
@@ -69,9 +74,11 @@ def reconcile_all(
         step = reconcile(scan, runs.get(scan.task_id), silent.get(scan.id, 0.0), datetime.now(UTC))
         if step is not None and _carry_out(settings, store, prefect, scan, step):
             settled.scans += not isinstance(step, Seen)
-    settled.runs = _free_stuck_runs(prefect)
+    settled.runs = _free_stuck_runs(prefect) + _end_forsaken_runs(store, prefect)
     settled.rows = forget_settled(store, datetime.now(UTC))
     settled.strays = _end_strays(store)
+    clear_leftovers(store, settings.work_dir)
+    clear_spool(store, Spool(settings.spool_dir))
     _remove_rules(settings)
     with store.write() as session:
         note_chore(session, RECONCILE, str(settled))
@@ -132,6 +139,19 @@ def _free_stuck_runs(prefect: PrefectRuns) -> int:
     for run in stuck:
         prefect.reschedule(run, "The worker that took it did not start it.")
     return len(stuck)
+
+
+def _end_forsaken_runs(store: Store, prefect: PrefectRuns) -> int:
+    """End runs that claim to go on though their scan has ended, or never was: they would hold a place for ever."""
+    at = datetime.now(UTC) - FORSAKEN_AFTER
+    runs = prefect.running_scans(at)
+    with store.read() as session:
+        goes_on = Scan.status.in_(LIVE) | (Scan.finished_at > at)
+        known = set(session.scalars(select(Scan.task_id).where(Scan.task_id.in_(runs), goes_on)))
+    forsaken = [run for run in runs if run not in known]
+    for run in forsaken:
+        prefect.crash(run, "Its scan does not go on: the process of this run is gone.")
+    return len(forsaken)
 
 
 def _end_strays(store: Store) -> int:

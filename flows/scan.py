@@ -14,6 +14,7 @@ from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back, step_aside
 from flows.scheduled import begin_scheduled, schedule_of_run
 from footprint.errors import ScanStopped
+from footprint.failpoints import failpoint
 from footprint.policy import DEFAULT_POLICY
 
 UNITS_AT_ONCE = 64
@@ -51,6 +52,7 @@ def dispatch_scan(
         give_back(scan)
     if isinstance(scan, State):
         return scan
+    failpoint("after-lease")
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
     conductor = Conductor(scan)
     try:

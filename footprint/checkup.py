@@ -12,6 +12,7 @@ from footprint.home_disk import free_space, leftovers
 from footprint.platform_facts import PrefectSeen
 from footprint.scan_facts import silence_of
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.store.checkup import StoreSeen, look_into, trouble_writing
 from footprint.store.chores import BACKUP, CLEANUP
 from footprint.store.engine import Store, is_migrated
@@ -48,7 +49,8 @@ def check_home(settings: Settings, stored: StoreSeen | None, prefect: PrefectSee
         )
         return
     yield doctor.judge_scans(stored.live, now, may_begin=_may_begin(settings, prefect, now))
-    yield doctor.judge_leftovers(leftovers(settings.work_dir, {scan.id for scan in stored.live}))
+    left = leftovers(settings.work_dir, {scan.id for scan in stored.live})
+    yield doctor.judge_leftovers(left, Spool(settings.spool_dir).look())
     yield doctor.judge_notifications(stored.untold)
     yield doctor.judge_feeds(stored.feeds, now)
     yield doctor.judge_quarantine(stored.quarantined)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from footprint.durations import duration
+from footprint.home_disk import SpoolSeen
 from footprint.platform_facts import PoolSeen, PrefectSeen
 from footprint.states import Status
 
@@ -23,6 +24,7 @@ OLD_CHORE = timedelta(days=3)
 LONG_PENDING = timedelta(minutes=10)
 LEASE_GRACE = timedelta(seconds=60)
 NAMED = 3
+NO_SPOOL = SpoolSeen()
 
 
 class Health(StrEnum):
@@ -263,11 +265,19 @@ def _is_stuck(scan: LiveScan, now: datetime, *, may_begin: bool) -> bool:
     return may_begin and not scan.waiting and now - scan.created_at > LONG_PENDING
 
 
-def judge_leftovers(names: Sequence[str]) -> Line:
-    """Directories of scans that have ended."""
-    if not names:
-        return ok("leftovers", "none")
-    return warn("leftovers", f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
+def judge_leftovers(names: Sequence[str], spool: SpoolSeen = NO_SPOOL) -> Line:
+    """Directories of scans that have ended, and results that the store did not take."""
+    found, remedies = [], []
+    if names:
+        found.append(f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
+        remedies.append(CHECKS["leftovers"].remedy)
+    if spool.waiting:
+        found.append(f"{spool.waiting} results in the spool wait for the store, of {_some(spool.scans)}")
+        remedies.append("mend the store: the scan goes on then, or `pulsar explain ID` says why not")
+    if spool.broken:
+        found.append(f"{spool.broken} files in the spool that cannot be read, of {_some(spool.scans)}")
+        remedies.append("their units ran again: they go with their scan's end, or remove them")
+    return warn("leftovers", "; ".join(found), "; ".join(remedies)) if found else ok("leftovers", "none")
 
 
 def judge_notifications(troubles: Sequence[TellingTrouble]) -> Line:

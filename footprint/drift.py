@@ -172,6 +172,7 @@ def _changed(record: Record, before: Snapshot, after: Snapshot, absence: Absence
 
 
 def _differs(name: str, then: Value, now: Value) -> bool:
+    """Whether a field changed. A system is a guess by odd packets: its release and certainty vary with every look."""
     if name == "os":
         return bool(then and now) and not _systems(str(then)) & _systems(str(now))
     return then != now

@@ -194,7 +194,11 @@ def _being_stopped(facts: Facts) -> Iterator[Cause]:
     run = facts.run
     since = facts.scan.cancelled_at or (run.since if run and run.state_type == "CANCELLING" else None)
     if since:
-        yield Cause("being_cancelled", f"it is being cancelled since {_span(since, facts.now)}", since=since)
+        # What runs waits for nothing but, here, for processes to end.
+        stuck = facts.scan.put_back if facts.scan.status is Status.STARTED else None
+        said = f"it is being cancelled since {_span(since, facts.now)}{f': {stuck}' if stuck else ''}"
+        remedy = "it is tried again; end them by hand on the worker's machine" if stuck else ""
+        yield Cause("being_cancelled", said, remedy, since)
     elif run and run.state_type == "PAUSED":
         yield Cause(
             "run_paused", f"its run is paused in Prefect ({run.state})", "resume it in the Prefect UI", run.since

@@ -43,6 +43,10 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "an object"),
     **dict.fromkeys(("list_type", "tuple_type"), "a list"),
     "string_type": "text",
+    **dict.fromkeys(("time_type", "time_parsing"), "a time such as 22:00"),
+    **dict.fromkeys(("date_type", "date_parsing"), "a date such as 2026-01-31"),
+    **dict.fromkeys(("date_from_datetime_parsing", "date_from_datetime_inexact"), "a date such as 2026-01-31"),
+    **dict.fromkeys(("time_delta_type", "time_delta_parsing"), "a duration such as PT4H"),
 }
 """pydantic's kinds of errors, and what the field must be; any other kind is said as pydantic says it."""
 

@@ -24,6 +24,15 @@ class Leftover:
     scan: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SpoolSeen:
+    """How many results wait in a spool, how many files could not be read, and of which scans they are."""
+
+    waiting: int = 0
+    broken: int = 0
+    scans: tuple[str, ...] = ()
+
+
 def free_space(home: Path) -> int:
     """Bytes that are free where the home is, or is going to be."""
     there = next(path for path in (home, *home.parents) if path.exists())
@@ -38,15 +47,13 @@ def leftovers(work_dir: Path, live: Container[UUID]) -> list[str]:
 
 
 def left_behind(work_dir: Path, backups: Path, at: datetime) -> list[Leftover]:
-    """What killed flows, checks and copies left on this disk: directories of scans, whether they go on or not, too."""
-    found = [_leftover(path, "directory of a scan that is over", _scan_of(path.name)) for path in _in(work_dir)]
-    others = [left for left in found if left.scan is None]
-    old = [left for left in others if _is_old(left.path, at)]
+    """What killed flows, checks and copies left on this disk a day ago or longer, also of scans that still go on."""
+    made = [path for path in _in(work_dir) if _is_old(path, at)]
     drafts = [path for path in _in(backups) if path.suffix == ".part" and _is_old(path, at)]
-    kept = [left for left in found if left.scan is not None]
+    scans = {path: scan for path in made if (scan := _scan_of(path.name))}
     return [
-        *kept,
-        *(Leftover(left.path, "left by a program that was killed", left.bytes) for left in old),
+        *(_leftover(path, "directory of a scan that is over", scan) for path, scan in scans.items()),
+        *(_leftover(path, "left by a program that was killed") for path in made if path not in scans),
         *(_leftover(path, "a copy that was not finished") for path in drafts),
     ]
 

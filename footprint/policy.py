@@ -93,6 +93,9 @@ def contradictions(policy: ScanPolicy) -> tuple[Fault, ...]:
     ]
     if not policy.modules:
         faults.append(Fault("modules", "at least one module is on"))
+    never = next((place for place, window in enumerate(policy.windows) if not window.ever_opens), None)
+    if never is not None:  # the first only: each takes a while to be sure of
+        faults.append(Fault(f"windows.{never}.rrule", "a rule names days that come"))
     if policy.unit_timeout > policy.scan_timeout:
         faults.append(Fault("unit_timeout", f"at most {policy.scan_timeout}, the scan_timeout"))
     return tuple(faults)

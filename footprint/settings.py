@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         default=None, description="PEM file of authorities that are trusted for TLS besides the public ones."
     )
     worker_poll_seconds: float = Field(default=1.0, ge=0.2, le=60, description="How often a worker asks for work.")
+    grace_seconds: float = Field(
+        default=10.0, ge=0, le=3600, description="What running units get to end when a worker is stopped by SIGTERM."
+    )
     scans_at_once: int = Field(default=4, ge=1, le=200, description="Scans that run at the same time (pool limit).")
 
     schedule_min_interval: int = Field(
@@ -130,6 +133,11 @@ class Settings(BaseSettings):
     def work_dir(self) -> Path:
         """Where units of work keep their files while they run."""
         return self.home / "work"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where results are kept that the store did not take."""
+        return self.home / "spool"
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ ANCHOR = datetime(2024, 1, 1)  # noqa: DTZ001 -- a calendar day, in whatever zon
 LONGEST = timedelta(days=7)
 HORIZON = timedelta(days=366)
 """How far ahead an opening is looked for."""
+CYCLE = timedelta(days=28 * 366)
+"""After so long weekdays and leap years come as they did before."""
 EARLINESS = timedelta(seconds=1)
 """By how much Prefect may start a run before its time: it waits in whole seconds."""
 
@@ -81,6 +83,11 @@ class TimeWindow(BaseModel):
     def zone(self) -> ZoneInfo:
         """The zone that its times are of."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def ever_opens(self) -> bool:
+        """False where its rule names days that no calendar has, such as the 31st of February."""
+        return self.rrule is None or any(True for _ in self.spans(ANCHOR.date(), (ANCHOR + CYCLE).date()))
 
     def spans(self, first: date, last: date) -> Iterator[Span]:
         """When it is open, in UTC, on the days from `first` to `last`."""

@@ -237,5 +237,6 @@ TOOL = Tool(
     command=command,
     parse=parse,
     installed=installed,
+    own_options=("version", "resolvers"),
     risk_with=risk_with,
 )

@@ -187,5 +187,6 @@ TOOL = Tool(
     parse=parse,
     progress=progress,
     installed=installed,
+    own_options=("templates",),
     check=check,
 )

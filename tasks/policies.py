@@ -23,6 +23,7 @@ from tasks.unit import pace_of
 
 SHOWN_ONLY = frozenset({"shipped", "created_at", "updated_at"})
 """What is said of a policy beside what it says: left aside where it comes back."""
+NOT_FOR_POLICIES = "is not for a policy to say"
 
 
 def policy_of(said: object, *, name: str | None = None, onto: ScanPolicy | None = None, where: str = "") -> ScanPolicy:
@@ -118,12 +119,14 @@ def _option_faults(tool: Tool, options: Mapping[str, Any], policy: ScanPolicy) -
     known = {name: value for name, value in options.items() if name in tool.options.model_fields}
     try:
         wanted = _strictly(tool.options, known)
-        held = tool.configure(known, pace_of(policy.model_copy(update=_unit_time(policy))))
+        pace = pace_of(policy.model_copy(update=_unit_time(policy)))
+        held = tool.configure({name: value for name, value in known.items() if name not in tool.own_options}, pace)
     except ValidationError as error:
         return [*faults, *faults_of(error.errors(include_url=False, include_input=False), place)]
     for name in known:
         if getattr(held, name) != getattr(wanted, name):
-            faults.append(Fault(f"{place}.{name}", _limit(getattr(held, name))))
+            limit = NOT_FOR_POLICIES if name in tool.own_options else _limit(getattr(held, name))
+            faults.append(Fault(f"{place}.{name}", limit))
     return faults
 
 
@@ -131,7 +134,7 @@ def _limit(held: object) -> str:
     """Why an option does not stay what it was given as: the policy's time bounds it, or the worker sets it."""
     if isinstance(held, int | float):
         return f"at most {held} within this unit_timeout"
-    return "is not for a policy to say"
+    return NOT_FOR_POLICIES
 
 
 def _unknown(place: str, body: Mapping[str, Any], model: type[BaseModel], besides: Collection[str] = ()) -> list[Fault]:

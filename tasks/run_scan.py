@@ -18,13 +18,17 @@ from sqlalchemy.orm import Session
 from footprint.admission import scope_of
 from footprint.budget import Share
 from footprint.errors import StoreUnavailable, StrayedOutOfScope, ToolQuarantined
+from footprint.failpoints import failpoint
+from footprint.spool import Spooled
 from footprint.store.ledger import Owner, share_of
 from footprint.store.scans import Begun
-from footprint.store.units import Settlement, Unit, begin_unit, report_progress, settle_unit
+from footprint.store.tables import now
+from footprint.store.units import Settlement, Unit, begin_unit, report_progress
 from footprint.verdict import UnitStatus
 from tasks.authorization import InForce, in_force
 from tasks.installation import Installation, installation
 from tasks.quarantine import quarantine_of
+from tasks.results import keep_result
 from tasks.stopping import stop_flag
 from tasks.unit import Circumstances, carry_out
 
@@ -38,20 +42,23 @@ def run_scan(scan: Begun, module: str, batch: int) -> State:
     Raises `ScanStopped` where the scan is no longer this attempt's.
     """
     here = installation()
-    unit_id, unit, now_in_force, quarantine = here.store.keep(
-        partial(_begin, here=here, scan=scan, module=module, batch=batch)
-    )
-    share = here.store.keep(partial(share_of, owner=Owner(scan.id, scan.attempt, module, batch)))
+    keep = partial(here.store.keep, until=time.monotonic() + scan.policy.scan_timeout, stopped=stop_flag(scan.id))
+    begin = partial(_begin, here=here, scan=scan, module=module, batch=batch)
+    unit_id, unit, now_in_force, quarantine = keep(begin)
+    share = keep(partial(share_of, owner=Owner(scan.id, scan.attempt, module, batch)))
+    begun_at = now()
     log = get_run_logger()
     log.info("%s batch %d began: %d targets", module, batch, len(unit.records))
     under = _circumstances(here, scan, unit_id, now_in_force, share)
     settled = carry_out(unit, replace(under, quarantine=quarantine))
-    settle = partial(settle_unit, scan_id=scan.id, attempt=scan.attempt, unit_id=unit_id, settled=settled)
-    kept = here.store.keep(settle)
-    _tell(log, unit, settled, kept)
+    failpoint("after-tool")
+    kept = keep_result(here, scan, unit_id, Spooled(unit, scan.attempt, settled, begun_at, now()), log)
+    failpoint("after-commit")
+    _tell(log, unit, settled, len(settled.records) if kept is None else kept)
     if settled.status is UnitStatus.FAILED:
         return Failed(message=settled.error)
-    return Completed(message=f"{settled.status}, {kept} records")
+    waits = f", {len(settled.records)} records for when the store is back"
+    return Completed(message=f"{settled.status}{waits if kept is None else f', {kept} records'}")
 
 
 def _begin(

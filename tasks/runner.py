@@ -31,6 +31,7 @@ from uuid import UUID
 from prefect_shell import ShellOperation
 
 from footprint.errors import InstallationError
+from footprint.failpoints import failpoint
 from footprint.settings import Settings
 from footprint.text import clean
 from tasks.own_user import PLACE, become, contained_in, give
@@ -205,6 +206,8 @@ def _run(command: Command, limits: Limits, contained: Containment | Confinement,
     )
     with operation:
         process = operation.trigger()
+        if limits.mark:
+            failpoint("after-spawn")
         ending = _watch(process.pid, command.stop_signal, limits, watch, confined)
     seconds = time.monotonic() - started
     cap = confined.cap if confined else OUTPUT_CAP

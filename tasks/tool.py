@@ -176,6 +176,8 @@ class Tool:
     """The last percentage (0-100) that a piece of the tool's output tells of, or None."""
     installed: Callable[[Any, Settings, str], Any] | None = None
     """Options completed with what this installation is: its settings, and the version the program told of itself."""
+    own_options: tuple[str, ...] = ()
+    """Options that `installed` sets: a policy has no say in them."""
     degrade: Callable[[Any, Powers], tuple[Any, Degradation | None]] | None = None
     """Options that these powers allow, and what was given up for it."""
     exclude_flag: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -28,6 +29,35 @@ os.environ["PULSAR_RESOLVERS"] = NOBODY
 
 POSTGRES_USER = "nobody"
 """PostgreSQL refuses to run as root; this account is on every Debian and Ubuntu."""
+
+
+HERE = Path(__file__).parent
+OWN_PLATFORM = {"test_estate.py", "test_two_platforms.py"}
+"""Tests of e2e/ that start platforms of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are spread over processes, those of a file stay together, and those that share the platform."""
+    for item in items:
+        place = item.path.relative_to(HERE)
+        shares = place.parts[0] == "e2e" and place.name not in OWN_PLATFORM
+        group = "platform" if shares else place.parts[0] if place.parts[0] == "faults" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def in_turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where tests are spread over processes, one that is marked `alone` runs while no other does."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent
+    with (folder / "next").open("w") as next_one, (folder / "running").open("w") as running:
+        # Whoever waits to be alone keeps the next ones from beginning.
+        fcntl.flock(next_one, fcntl.LOCK_EX)
+        fcntl.flock(running, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(next_one, fcntl.LOCK_UN)
+        yield
 
 
 def free_port() -> int:

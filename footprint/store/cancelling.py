@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from footprint.errors import Conflict, NotFound
-from footprint.states import Status
+from footprint.states import LIVE, Status
 from footprint.store.endings import finish
 from footprint.store.tables import Scan, now
 from footprint.verdict import Verdict
@@ -37,6 +38,13 @@ def request_cancel(session: Session, scan_id: UUID) -> Scan:
 def is_cancelled(session: Session, scan_id: UUID) -> bool:
     """Whether somebody asked for the scan's end."""
     return session.scalar(select(Scan.cancelled_at).where(Scan.id == scan_id)) is not None
+
+
+def note_stuck(session: Session, scan_id: UUID, left: Collection[int]) -> str:
+    """Write down why a cancelled scan is not revoked yet, and return the words: `left` could not be ended."""
+    said = f"processes of it could not be ended: {', '.join(map(str, sorted(left)))}"
+    session.execute(update(Scan).where(Scan.id == scan_id, Scan.status.in_(LIVE)).values(waiting=said))
+    return said
 
 
 def revoke_waiting(session: Session) -> list[UUID]:

@@ -18,6 +18,7 @@ from footprint.store.engine import Store
 from footprint.store.feeds import feeds_known
 from footprint.store.quarantine import checks_of
 from footprint.store.tables import Scan
+from footprint.store.troubles import said_by_database
 
 MOST_SCANS = 10_000
 
@@ -66,7 +67,7 @@ def trouble_writing(store: Store) -> str | None:
         with store.write() as session:
             session.execute(nothing)
     except StoreUnavailable as away:
-        return away.hint or away.detail
+        return said_by_database(away.__cause__) or away.detail
     except SQLAlchemyError as error:
-        return str(getattr(error, "orig", error)).splitlines()[0][:200]
+        return said_by_database(error) or type(error).__name__
     return None

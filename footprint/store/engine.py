@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from alembic import command
@@ -15,11 +16,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from footprint.errors import StoreNotMigrated, StoreUnavailable
+from footprint.store.troubles import trouble_of
 
 BUSY_SECONDS = 10
 """How long a writer waits for another before it gives up."""
@@ -58,15 +60,19 @@ class Store:
         with _translated(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def keep(self, change: Callable[[Session], T]) -> T:
-        """Write, and go on trying while the store is away, up to `PATIENCE_SECONDS`. Raises `StoreUnavailable` then."""
-        until = time.monotonic() + PATIENCE_SECONDS
+    def keep(self, change: Callable[[Session], T], *, until: float = 0.0, stopped: Event | None = None) -> T:
+        """Write, and go on trying while the store is away: for `PATIENCE_SECONDS`, or `until` where that is later.
+
+        `until` is of the monotonic clock. Once `stopped` is set, each further failure is the last. Raises
+        `StoreUnavailable` then.
+        """
+        until = max(until, time.monotonic() + PATIENCE_SECONDS)
         while True:
             try:
                 with self.write() as session:
                     return change(session)
             except StoreUnavailable:
-                if time.monotonic() > until:
+                if time.monotonic() > until or (stopped is not None and stopped.is_set()):
                     raise
                 time.sleep(RETRY_SECONDS)
 
@@ -79,8 +85,11 @@ class Store:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable("the store does not answer", hint=str(error.orig).splitlines()[0][:200]) from error
+    except DBAPIError as error:
+        trouble = trouble_of(error)
+        if trouble is None:
+            raise
+        raise trouble from error
     except PoolTimeout as error:
         raise StoreUnavailable("the store is busy: all its connections are in use") from error
 
@@ -129,9 +138,10 @@ def connect(url: str) -> Store:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
-    # The first has an effect on a store that is being made only, and before anything is written: see `forgetting`.
-    pragmas = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-    for pragma in (*pragmas, f"busy_timeout={BUSY_SECONDS * 1000}"):
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        # Only a store that is being made takes it, before anything is written: see `forgetting`.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

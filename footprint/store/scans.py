@@ -36,7 +36,7 @@ class Begun:
     """What a flow needs to carry a scan out. `attempt` is its fencing token.
 
     `batches` are the last numbers that an earlier attempt gave out, by module; `scope` is what assets said of its scope
-    when it was asked for.
+    when it was asked for; `spent` is for how many seconds earlier attempts ran.
     """
 
     id: UUID
@@ -46,6 +46,7 @@ class Begun:
     attempt: int
     batches: dict[str, int]
     scope: AssetScope = NOTHING_SAID
+    spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def begin(session: Session, scan_id: UUID, task_id: UUID) -> Begun:
         attempt=scan.attempt,
         batches=_batches_of(session, scan.id),
         scope=AssetScope.unpack(scan.scope),
+        spent=scan.spent_seconds or 0.0,
     )
 
 
@@ -191,13 +193,17 @@ def hold(session: Session, scan_id: UUID, attempt: int) -> UUID:
     return asset_id
 
 
-def keep_alive(session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]]) -> None:
-    """Renew the lease and publish the digest; progress never falls. Raises `ScanStopped`."""
+def keep_alive(
+    session: Session, scan_id: UUID, attempt: int, progress: int, modules: list[dict[str, Any]], spent: float = 0.0
+) -> None:
+    """Renew the lease and publish the digest; progress never falls. Raises `ScanStopped`.
+
+    `spent` is for how many seconds the scan has run in all of its attempts: what a killed one took counts up to here.
+    """
     higher = func.max if session.get_bind().dialect.name == "sqlite" else func.greatest
     alive = update(Scan).where(Scan.id == scan_id, Scan.attempt == attempt, Scan.status == Status.STARTED)
-    if not _changed(
-        session, alive, lease_until=now() + LEASE, progress=higher(Scan.progress, progress), modules=modules
-    ):
+    signs = {"lease_until": now() + LEASE, "progress": higher(Scan.progress, progress)}
+    if not _changed(session, alive, modules=modules, spent_seconds=spent or Scan.spent_seconds, **signs):
         raise ScanStopped("the scan has ended, or another worker has taken it over")
 
 

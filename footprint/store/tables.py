@@ -94,7 +94,8 @@ class Scan(Table):
     `modules` and `counts` are a digest of the module runs and sightings, so that reading a scan is reading one row.
     `attempt` is the fencing token: only the flow that holds the present one may write, and only while it is STARTED.
     `cancelled_at` is when its end was asked for; `processes_ended` of it were then ended, the last at
-    `processes_gone_at`. `losses` counts the workers it lost; from `resume_at` on it may be taken up again. `scope` is
+    `processes_gone_at`. `losses` counts the workers it lost, `spent_seconds` for how long it ran in
+    all of its attempts, the waiting between them left out; from `resume_at` on it may be taken up again. `scope` is
     what assets said of its scope when it was asked for; `not_listed` counts what was left out and is not among the
     rows of that. `schedule_id` and `schedule_run` say which schedule asked for it, and at which of its times; they
     outlive the schedule.
@@ -136,6 +137,7 @@ class Scan(Table):
     processes_gone_at: Mapped[datetime | None]
     resumed_from: Mapped[UUID | None]
     losses: Mapped[int] = mapped_column(default=0, server_default="0")
+    spent_seconds: Mapped[float | None] = mapped_column(Float)
     resume_at: Mapped[datetime | None]
     waiting: Mapped[str | None] = mapped_column(Text)
     scope: Mapped[dict[str, Any]] = mapped_column(default=dict)

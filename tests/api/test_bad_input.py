@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +11,9 @@ from sqlalchemy import func, select
 
 from footprint.store import Store
 from footprint.store.tables import Asset, Scan
+
+NOBODYS = UUID("8c0f2f4e-6d3b-4b5a-9a53-5f0c1d2e3a4b")
+"""The id of nothing."""
 
 GOOD = {"target": "127.0.0.1", "policy": "quick"}
 ROUTES = ["scans", "assets", "policies", "modules"]
@@ -141,7 +144,7 @@ def test_keys_that_are_none(client: TestClient, key: str) -> None:
 
 
 @pytest.mark.parametrize("noun", ["scans", "assets"])
-@pytest.mark.parametrize("given", ["1", "x", "..", str(uuid4()).upper(), uuid4().hex, f"{{{uuid4()}}}", str(uuid4())])
+@pytest.mark.parametrize("given", ["1", "x", "..", str(NOBODYS).upper(), NOBODYS.hex, f"{{{NOBODYS}}}", str(NOBODYS)])
 def test_ids_that_are_none(client: TestClient, noun: str, given: str) -> None:
     answer = client.get(f"/api/{noun}/{given}/")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")

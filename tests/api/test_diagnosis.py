@@ -23,6 +23,7 @@ from footprint.journal import MOST_LINES, Said
 from footprint.platform_facts import PoolSeen, QueueSeen, RunSeen, WorkerSeen
 from footprint.records import Host
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.states import Status
 from footprint.store import Store
 from footprint.store.endings import finish
@@ -103,8 +104,8 @@ def test_while_prefect_is_away_the_log_is_what_the_units_tell(
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"{uuid4()}/explain/", 404),
-        (f"{uuid4()}/logs/", 404),
+        ("8c0f2f4e-6d3b-4b5a-9a53-5f0c1d2e3a4b/explain/", 404),
+        ("8c0f2f4e-6d3b-4b5a-9a53-5f0c1d2e3a4b/logs/", 404),
         ("1/explain/", 404),
         ("{id}/logs/?level=loud", 422),
         ("{id}/logs/?module=A B", 422),
@@ -143,7 +144,7 @@ class Prefect(PrefectGateway):
 
 
 def _diagnosis(settings: Settings, store: Store, prefect: PrefectGateway) -> Diagnosis:
-    follower = Follower(store, prefect, settings.work_dir, on_change=lambda: None)
+    follower = Follower(store, prefect, settings.work_dir, Spool(settings.spool_dir), on_change=lambda: None)
     return Diagnosis(settings, store, prefect, follower)
 
 

@@ -19,6 +19,7 @@ from footprint.admission import admit
 from footprint.errors import PlatformError, PrefectUnavailable
 from footprint.reconciliation import RunState
 from footprint.settings import Settings
+from footprint.spool import Spool
 from footprint.store import Store
 from footprint.store.scans import begin, insert_scan
 from footprint.store.views import scan_by_id
@@ -102,7 +103,9 @@ async def test_it_goes_on_after_a_defect_and_settles_each_scan(
     left.mkdir(parents=True)
     changes: list[int] = []
     following = asyncio.create_task(
-        Follower(opened, Prefect(runs), settings.work_dir, on_change=lambda: changes.append(1)).run()
+        Follower(
+            opened, Prefect(runs), settings.work_dir, Spool(settings.spool_dir), on_change=lambda: changes.append(1)
+        ).run()
     )
     try:
         async with asyncio.timeout(10):

@@ -55,7 +55,19 @@ def test_health_names_what_is_away(client: TestClient) -> None:
     states = {part["name"]: part["status"] for part in health["parts"]}
     assert health["status"] == "degraded"
     away = {"prefect": "fail", "prefect_auth": "warn", "pool": "warn", "workers": "warn", "schedules": "warn"}
-    well = ("api", "store", "migrations", "clock", "disk", "stuck_scans", "leftovers", "notifications")
+    well = (
+        "api",
+        "store",
+        "migrations",
+        "clock",
+        "disk",
+        "stuck_scans",
+        "leftovers",
+        "notifications",
+        "backup",
+        "cleanup",
+        "quarantine",
+    )
     own = dict.fromkeys(well, "ok")
     assert states == own | away | {"feeds": "warn"}
     assert all(part["remedy"] for part in health["parts"] if part["status"] == "fail")

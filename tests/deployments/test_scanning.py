@@ -264,7 +264,9 @@ def announce(home: Path, url: str) -> None:
 
 def test_ctrl_c_leaves_the_scan_to_the_platform(server: StandIn) -> None:
     server.story = [nmap_at(41)]
-    process = subprocess.Popen([*COMMAND, "scan", "127.0.0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # Tests in the background of a shell have inherited that SIGINT is ignored.
+    argv = ["env", "--default-signal=INT", *COMMAND, "scan", "127.0.0.1"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
         assert b"nmap" in process.stderr.readline()

@@ -36,8 +36,8 @@ import asyncio, sys
 from pathlib import Path
 from deployments.nursery import Nursery
 from deployments.worker import work
-root, log = map(Path, sys.argv[1:])
-asyncio.run(work(Nursery(root=root, preload=("prefect.flow_engine", "standin"), log=log)))
+root, log = map(Path, sys.argv[1:3])
+asyncio.run(work(Nursery(root=root, preload=("prefect.flow_engine", "standin"), log=log), grace=float(sys.argv[3])))
 """
 
 
@@ -169,9 +169,15 @@ def deploy(server: Server) -> str:
 
 
 @pytest.fixture
-def worker(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+def grace(request: pytest.FixtureRequest) -> float:
+    """What runs get to end when the worker is stopped, in seconds."""
+    return float(getattr(request, "param", 0))
+
+
+@pytest.fixture
+def worker(server: Server, grace: float) -> Iterator[subprocess.Popen[bytes]]:
     log = server.home / "worker.log"
-    command = [sys.executable, "-c", WORKER, str(STANDIN), str(server.home / "runs.log")]
+    command = [sys.executable, "-c", WORKER, str(STANDIN), str(server.home / "runs.log"), str(grace)]
     with log.open("ab") as out:
         process = subprocess.Popen(command, env=server.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
@@ -231,6 +237,50 @@ def test_a_stopped_worker_stops_and_reports_its_runs(server: Server, worker: sub
     assert not any(is_alive(process["pid"]) or is_alive(process["parent"]) for process in about)
     assert not is_alive(about[1]["child"])
     assert [run.state() for run in runs] == ["Crashed", "Crashed"]
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("grace", [8], indirect=True)
+def test_runs_get_a_grace_when_their_worker_is_stopped(
+    server: Server, worker: subprocess.Popen[bytes], grace: float
+) -> None:
+    quick, slow = runs = [server.ask("sleep"), server.ask("stubborn")]
+    for run in runs:
+        run.about()
+    worker.terminate()
+    begun = time.monotonic()
+    for run in runs:
+        until(run.diary.with_suffix(".winding").exists)
+    quick.diary.with_suffix(".go").touch()
+    assert quick.ends() == "Completed"
+    assert is_alive(slow.about()["pid"])
+    assert worker.wait(40) == 0
+    assert time.monotonic() - begun >= grace
+    assert slow.state() == "Crashed"
+    assert not is_alive(slow.about()["child"])
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize(
+    ("grace", "signals"),
+    [(600, [signal.SIGTERM, signal.SIGTERM]), (600, [signal.SIGTERM, signal.SIGINT]), (600, [signal.SIGINT])],
+    indirect=["grace"],
+)
+def test_a_second_signal_or_a_ctrl_c_ends_the_grace(
+    server: Server, worker: subprocess.Popen[bytes], signals: list[signal.Signals]
+) -> None:
+    run = server.ask("sleep")
+    pid = run.about()["pid"]
+    winding = run.diary.with_suffix(".winding")
+    *first, last = signals
+    for number in first:
+        worker.send_signal(number)
+        until(winding.exists)
+    worker.send_signal(last)
+    assert worker.wait(40) == 0
+    assert winding.exists() == bool(first)
+    assert not is_alive(pid)
+    assert run.state() == "Crashed"
 
 
 @pytest.mark.platform

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
+from deployments.prefect_server import WATCH
 from footprint.store import open_store
 from footprint.store.tables import Scan as ScanRow
 from tests.e2e.conftest import Running, Scan
@@ -68,14 +69,16 @@ def test_the_chores_are_scheduled_and_have_places_of_their_own(platform: Running
     assert len({cron.split()[0] for cron in crons}) == len(CHORES)
     queues = platform.prefect.post("/work_pools/pulsar/queues/filter", json={}).raise_for_status().json()
     assert {queue["name"]: queue["concurrency_limit"] for queue in queues} == {"default": 4, "maintenance": 2}
-    (watch,) = platform.prefect.post("/automations/filter", json={}).raise_for_status().json()
+    wanted = {"automations": {"name": {"any_": [WATCH]}}}
+    (watch,) = platform.prefect.post("/automations/filter", json=wanted).raise_for_status().json()
     assert (watch["enabled"], watch["trigger"]["after"]) == (True, ["prefect.flow-run.heartbeat"])
     assert watch["actions"][0]["state"] == "CRASHED"
 
 
 def test_cleanup_says_what_it_would_delete_and_then_deletes_that(platform: Running) -> None:
     with Listeners([Place("127.0.77.1", 2001, SSH)]) as listeners:
-        scans = [platform.finish(platform.ask("127.0.77.1")) for _ in range(3)]
+        asked = [platform.ask("127.0.77.1", {"modules": {"nmap": {}}, "ports": "2001"}) for _ in range(3)]
+        scans = [platform.finish(scan) for scan in asked]
         assert platform.services(scans[2]) == {tuple(there) for there in listeners.truth}
     old, last = scans[:2], scans[2]
     platform.await_state(old[1]["task_id"], "COMPLETED")
@@ -100,7 +103,7 @@ def test_the_other_chores_are_done_and_are_no_scans(platform: Running) -> None:
     before = platform.api.get("/api/scans/").json()["count"]
     runs = {name: _run(platform, name) for name in CHORES if name != "cleanup"}
     said = {name: _said(platform, run) for name, run in runs.items()}
-    assert said["reconcile"].startswith("scans: 0, stuck runs: 0")
+    assert said["reconcile"].startswith("scans: 0, runs: 0")
     assert said["refresh_feeds"].startswith("Nothing was asked")
     assert "changed: 0" in said["check_tools"]
     copy = platform.settings.home / "backups" / said["backup"].partition(",")[0]

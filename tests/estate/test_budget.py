@@ -19,7 +19,10 @@ from tests.estate.meter import Meter, Reading
 from tests.estate.namespaces import Namespaces
 from tests.estate.playing import Playing
 
-pytestmark = pytest.mark.skipif(shutil.which("nmap") is None, reason="nmap is not installed here")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(shutil.which("nmap") is None, reason="nmap is not installed here"),
+]
 
 TARGET, EXCLUDED = "10.87.0.8/29", "10.87.0.12"
 HOSTS = [f"10.87.0.{last}" for last in range(8, 16)]

@@ -168,7 +168,8 @@ def test_a_module_that_comes_last_waits_until_nothing_else_waits_or_runs() -> No
 
 
 def test_a_module_takes_what_it_takes_on_this_installation() -> None:
-    local = replace(PORTS, takes=lambda settings: (Intake(Host, 1, key=lambda record: record),) * settings.api_port)
+    intake = Intake(Host, 1, key=lambda record: record)
+    local = replace(PORTS, fitted=lambda tool, settings: replace(tool, accepts=(intake,) * settings.api_port))
     assert [len(local.here(Settings(api_port=number)).accepts) for number in (1, 2)] == [1, 2]
     assert PORTS.here(Settings()) is PORTS
 

@@ -107,9 +107,9 @@ def test_a_scan_waits_for_another_says_so_and_goes_on_when_that_one_is_done(
     real, said = conduct.keep_alive, []
 
     def watched(
-        session: object, scan_id: object, attempt: int, progress: int, modules: list[dict[str, object]]
+        session: object, scan_id: object, attempt: int, progress: int, modules: list[dict[str, object]], spent: float
     ) -> None:
-        real(session, scan_id, attempt, progress, modules)  # type: ignore[arg-type]
+        real(session, scan_id, attempt, progress, modules, spent)  # type: ignore[arg-type]
         if any(line["waits_on"] for line in modules):
             said.extend((line["name"], line["waiting_for"]) for line in modules if line["waits_on"])
             release_all(session, first.id)  # type: ignore[arg-type]

@@ -20,13 +20,16 @@ from footprint import reconciliation
 from footprint.errors import PrefectUnavailable
 from footprint.reconciliation import RunState
 from footprint.settings import Settings
+from footprint.states import Status
 from footprint.store import Store, migrate, open_store
 from footprint.store.cancelling import request_cancel
 from footprint.store.chores import chores_done
+from footprint.store.endings import finish
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Begun, begin, insert_scan, keep_alive
 from footprint.store.tables import Scan, now
 from footprint.store.views import scan_by_id
+from footprint.verdict import Verdict
 from tests.footprint.test_differences import NEW, scanned
 
 
@@ -36,6 +39,7 @@ class Prefect(PrefectRuns):
     def __init__(self) -> None:
         self.runs: dict[UUID, RunState] = {}
         self.taken: list[UUID] = []
+        self.running: list[UUID] = []
         self.said: list[tuple[str, UUID]] = []
 
     def states(self, ids: Sequence[UUID]) -> dict[UUID, RunState]:
@@ -60,6 +64,11 @@ class Prefect(PrefectRuns):
         """What the test says."""
         assert now() - before >= timedelta(minutes=3)
         return self.taken
+
+    def running_scans(self, before: datetime) -> list[UUID]:
+        """What the test says."""
+        assert now() - before >= timedelta(minutes=10)
+        return self.running
 
 
 @pytest.fixture
@@ -205,12 +214,27 @@ def test_a_run_that_a_worker_took_and_did_not_start_is_given_to_the_workers(
     assert prefect.said == [("reschedule", prefect.taken[0])]
 
 
+def test_a_run_whose_scan_has_ended_or_never_was_does_not_hold_its_place_for_ever(
+    settings: Settings, store: Store, prefect: Prefect
+) -> None:
+    over, recent, going = (begun(store, prefect, "RUNNING") for _ in range(3))
+    with store.write() as session:
+        for scan, minutes in ((over, 11), (recent, 9)):
+            finish(session, scan.id, Verdict(Status.SUCCESS), "Completed", at=now() - timedelta(minutes=minutes))
+        tasks = [scan_by_id(session, scan.id).task_id for scan in (over, recent, going)]
+    prefect.running = [task for task in tasks if task] + [uuid4()]
+    assert run(settings, store, prefect).runs == 2
+    assert prefect.said == [("crash", prefect.running[0]), ("crash", prefect.running[3])]
+
+
 def test_programs_of_scans_that_are_over_are_ended_and_those_of_others_are_not(
     settings: Settings, store: Store, prefect: Prefect
 ) -> None:
     over, recent, going = scanned(store), scanned(store), begun(store, prefect, "RUNNING")
     with store.write() as session:
         session.execute(update(Scan).where(Scan.id == over.id).values(finished_at=now() - timedelta(minutes=5)))
+    for scan in (over, recent, going):
+        (settings.work_dir / str(scan.id)).mkdir(parents=True)
     marks = [str(scan.id) for scan in (over, recent, going)] + [str(uuid4())]
     strays = [
         subprocess.Popen(["sleep", "60"], env={**os.environ, "PULSAR_SCAN": mark}, start_new_session=True)
@@ -221,6 +245,7 @@ def test_programs_of_scans_that_are_over_are_ended_and_those_of_others_are_not(
         strays[0].wait(5)
         time.sleep(0.05)
         assert [stray.poll() is None for stray in strays] == [False, True, True, True]
+        assert {path.name for path in settings.work_dir.iterdir()} == {str(recent.id), str(going.id)}
     finally:
         for stray in strays:
             stray.kill()

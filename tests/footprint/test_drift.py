@@ -60,6 +60,22 @@ def told(differences: Iterable[Difference]) -> list[tuple[Change, Record]]:
     return [(each.change, each.record) for each in differences]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_change"),
+    [
+        ("Linux 5.3 - 5.4 (96 %)", "Linux 5.3 - 5.4 (95 %)", False),
+        ("Linux 5.3 - 5.4 (96 %)", "Linux 3.2 or Linux 5.3 - 5.4 or Linux 3.1 (95 %)", False),
+        ("Linux 2.6.32 or FreeBSD 11 (92 %)", "FreeBSD 12 (92 %)", False),
+        ("Linux 5.3 - 5.4 (96 %)", "FreeBSD 12 (92 %)", True),
+        (None, "Linux 5.3 - 5.4 (96 %)", False),
+    ],
+)
+def test_a_system_is_guessed_anew_with_every_look(before: str | None, after: str, is_change: bool) -> None:
+    earlier, later = (scan(unit("nmap", ADDRESS, Host(ADDRESS, os=guess))) for guess in (before, after))
+    steps = [each.steps for each in compare(earlier, later)]
+    assert steps == ([(Step("os", before, after),)] if is_change else [])
+
+
 NETWORK = "127.0.0.0/28"
 CASES: dict[str, tuple[Record, Sequence[tuple[str, str]]]] = {
     "a name that was looked up": (DomainName(NAME), [("dns", NAME)]),
@@ -352,7 +368,11 @@ def _other(value: object) -> object:
     if isinstance(value, Severity):
         return Severity.CRITICAL
     return (
-        (*value, "more") if isinstance(value, tuple) else value + 1 if isinstance(value, int | float) else f"{value}!"
+        (*value, "more")
+        if isinstance(value, tuple)
+        else value + 1
+        if isinstance(value, int | float)
+        else f"another {value}"
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, select, update
+from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -58,6 +58,7 @@ from footprint.store.views import (
     services_of_scan,
 )
 from footprint.verdict import UnitStatus, Verdict
+from tests.conftest import new_postgres_database
 
 NEW = NewScan(Host("127.0.0.1"), PRESETS["quick"], "", "api")
 
@@ -103,6 +104,20 @@ def test_a_store_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
         open_store("postgresql+psycopg://pulsar@127.0.0.1:1/none?connect_timeout=2")
     with pytest.raises(StoreUnavailable):
         open_store(f"sqlite:///{tmp_path}/missing/pulsar.db")
+
+
+def test_a_postgresql_that_takes_no_writes_is_unavailable(postgres_url: str) -> None:
+    url = new_postgres_database(postgres_url)
+    migrate(url)
+    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        name = url.rpartition("/")[2]
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    store = open_store(url)
+    with store.read() as session:
+        assert session.scalars(select(Scan)).all() == []
+    with pytest.raises(StoreUnavailable, match="read-only"), store.write() as session:
+        insert_scan(session, NEW)
+    store.close()
 
 
 def test_times_come_back_aware_and_in_utc(store: Store) -> None:

@@ -21,7 +21,7 @@ from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.store.units import Unit
 from footprint.target import parse_target
-from tasks.catalogue import tool_named
+from tasks.catalogue import catalogue, tool_named
 from tasks.preview import batches_of, preview
 from tasks.unit import Circumstances, carry_out
 from tests.tasks.forbidding import nothing_sent
@@ -40,6 +40,7 @@ def main(home: str, said: str) -> None:
     )
     settings = Settings(home=Path(home), scope_allow="10.0.0.0/8", scope_exclude=",".join(asked["exclude"]))  # type: ignore[arg-type]
     scope = scope_of(settings, target, policy)
+    catalogue()  # a library that is imported with it starts a program
     with nothing_sent():
         (step,) = preview(target, policy, scope, settings, None).steps
     under = Circumstances(

@@ -75,6 +75,24 @@ def test_what_the_worker_sets_is_not_for_a_policy_to_say() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("module", "option", "value"),
+    [("amass", "version", 5), ("amass", "resolvers", ["192.0.2.1"]), ("nuclei", "templates", "/elsewhere")],
+)
+def test_what_the_installation_sets_is_not_for_a_policy_to_say(module: str, option: str, value: object) -> None:
+    assert _faults({"name": "mine", "modules": {module: {option: value}}}) == (
+        Fault(f"modules.{module}.{option}", "is not for a policy to say"),
+    )
+
+
+@pytest.mark.parametrize("days", ["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=MONTHLY;BYMONTH=99"])
+def test_a_window_on_days_that_never_come_is_refused(days: str) -> None:
+    windows = [{"from": "22:00", "until": "06:00", "rrule": rule} for rule in ("FREQ=DAILY", days)]
+    assert _faults({**MINE, "windows": windows}) == (Fault("windows.1.rrule", "a rule names days that come"),)
+    rare = {"from": "22:00", "until": "06:00", "rrule": "FREQ=MONTHLY;BYMONTH=2;BYDAY=5FR"}
+    assert policy_of({**MINE, "windows": [rare]}).windows, "the 29th of February is a Friday in 2036"
+
+
 def test_older_fields_are_read_and_blamed() -> None:
     policy = policy_of({"name": "old", "nmap_enabled": True, "intensity_level": "LOW", "optimization_flags": "-T2 -p-"})
     assert policy == ScanPolicy(name="old", modules={"dns": {}, "nmap": {"timing": 2}}, intensity=1, ports="all")

@@ -14,6 +14,8 @@ import pytest
 from tasks.runner import search_path
 from tests.estate.namespaces import Namespaces
 
+pytestmark = pytest.mark.alone
+
 ALIVE = ("10.87.0.10", "10.87.0.11", "10.87.0.70")
 SPARED = "10.87.0.12"
 

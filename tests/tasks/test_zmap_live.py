@@ -16,6 +16,8 @@ from footprint.records import Outcome
 from tasks.runner import search_path
 from tests.estate.namespaces import LINK, SCANNER, Namespaces
 
+pytestmark = pytest.mark.alone
+
 NET, ELSEWHERE = "10.87.0.0/26", "10.87.1.0/26"
 OPEN = {"10.87.0.10": (22, 80), "10.87.0.11": (443,)}
 SPARED = "10.87.0.12"

@@ -13,6 +13,8 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.settings import get_current_settings
 
+from tasks.stopping import is_winding_down
+
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
 
 
@@ -41,5 +43,7 @@ def standin(diary: str, deed: str = "end") -> str:
     Path(diary).with_suffix(".new").rename(diary)
     deadline = time.monotonic() + 120
     while deed != "end" and time.monotonic() < deadline and not Path(diary).with_suffix(".go").exists():
+        if is_winding_down():
+            Path(diary).with_suffix(".winding").touch()
         time.sleep(0.1)
     return "done"

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from footprint.errors import Conflict
 from footprint.reconciliation import Ended, PutBack, Reschedule, Step
-from footprint.store.cancelling import request_cancel
+from footprint.states import Status
+from footprint.store.cancelling import note_stuck, request_cancel
 from footprint.store.endings import finish
 from footprint.store.engine import Store
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Live, observe
+from tasks.strays import end_processes_of, processes_of
 
 log = logging.getLogger("pulsar.settling")
 
@@ -21,14 +23,29 @@ log = logging.getLogger("pulsar.settling")
 def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
     """Change a scan's row as the step says, in one transaction; Prefect was told before. False: it had moved on.
 
-    What a killed flow could not take with it is removed, where it was on this machine.
+    What a killed flow could not take with it is removed, where it was on this machine; and what one that only stands
+    still has at work is ended, which the next attempt does anew.
     """
+    if isinstance(step, Ended) and step.verdict.status is Status.REVOKED and not _is_free(store, scan):
+        return False  # its receipt must not say so; who looks next tries again
     changed, said = _written(store, scan, step)
     if changed and said:
         log.warning("scan %s %s", scan.id, said)
-    if isinstance(step, Ended | PutBack):
+    # Of one that was not put back another attempt has it, and the directory is that one's.
+    if isinstance(step, Ended) or (isinstance(step, PutBack) and changed):
+        end_processes_of(scan.id)
         shutil.rmtree(work_dir / str(scan.id), ignore_errors=True)
     return changed
+
+
+def _is_free(store: Store, scan: Live) -> bool:
+    """Whether no process of it is left on this machine, by now."""
+    if end_processes_of(scan.id):
+        return True
+    with store.write() as session:
+        said = note_stuck(session, scan.id, processes_of(scan.id))
+    log.error("scan %s is not revoked yet: %s", scan.id, said)
+    return False
 
 
 def _written(store: Store, scan: Live, step: Step) -> tuple[bool, str]:
