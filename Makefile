@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools scan up demo test faults soak lint check format bench pins clean
+.PHONY: help setup tools scan up demo recurring test faults soak lint check format bench pins clean
 
 POLICY ?= full_discovery
 TOOLS ?= amass nuclei
@@ -31,6 +31,10 @@ up: ## start the platform: Prefect server, worker, API; Ctrl-C stops all of it
 demo: ## scan an estate of thirty hosts, built in network namespaces of this machine, and judge the scan (needs root)
 	@./setup.sh test
 	@.venv/bin/python -m tests.estate.demo
+
+recurring: ## scan a small estate every minute while it changes, and see who is told of what (needs root, 7 minutes)
+	@./setup.sh test
+	@.venv/bin/python -m tests.estate.recurring
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test

@@ -11,6 +11,7 @@ from footprint.text import clean
 
 VALUE = 200
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\+00:00|Z)(?!\w)")
 WORDS = {change: change.replace("_", " ") for change in Change}
 SIGNS = {Change.NEW: "+", Change.BACK: "+", Change.CHANGED: "~", Change.GONE: "-", Change.NOT_LOOKED_AT: "?"}
 
@@ -38,8 +39,8 @@ def line_of(difference: Difference) -> str:
 
 
 def brief(text: str) -> str:
-    """A text for people, in which SHA-256 digests, such as a certificate's, are their first twelve digits."""
-    return _DIGEST.sub(r"\1…", text)
+    """A text for people: of SHA-256 digests, such as a certificate's, the first twelve digits; times to the minute."""
+    return _MOMENT.sub(r"\1 \2 UTC", _DIGEST.sub(r"\1…", text))
 
 
 def titled(difference: Difference) -> str:

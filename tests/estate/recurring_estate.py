@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from tests.estate import daemons
 from tests.estate.daemons import Daemon, nginx, redis, running, sshd, vsftpd
 from tests.estate.listeners import Listeners, Place, Script, web_server
 from tests.estate.name_server import NameServer
-from tests.estate.namespaces import Namespaces, Side, trouble
+from tests.estate.namespaces import GATEWAY, Namespaces, Side, trouble
 from tests.estate.tls_hosts import AUTHORITY, Draft, make_certificates
 from tests.estate.zone_data import Zone
 
@@ -71,6 +72,10 @@ class RecurringEstate:
         """PEM file of the authority that issued the certificates."""
         return Path(f"{self._certificates[AUTHORITY]}.pem")
 
+    def certificate(self, name: str) -> bytes:
+        """A certificate of the web server as PEM: the one it presents at `first`, or the one that is `renewed`."""
+        return Path(f"{self._certificates[name]}.pem").read_bytes()
+
     def __enter__(self) -> Self:
         try:
             self._build()
@@ -90,6 +95,11 @@ class RecurringEstate:
         self._serve("redis", redis, DEV, 6379)
         self._serve("shop", nginx, SHOP, 80)
         self._say("smtp", MAIL, 25, EXIM)
+
+    def trespasses(self) -> dict[str, int]:
+        """Packets to addresses outside the estate's network."""
+        sent = self._namespaces.packets()
+        return {at: count for at, count in sent.items() if at != GATEWAY and ip_address(at) not in ip_network(NET)}
 
     def end(self, *parts: str) -> None:
         """Have servers end: `dev`, `old`, … as they are called here."""
