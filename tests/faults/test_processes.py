@@ -19,7 +19,7 @@ Kill = Callable[[Ground, Told], None]
 
 
 def _flow(ground: Ground, scan: Told) -> None:
-    ground.kill(ground.flow(scan))
+    ground.kill_flow(scan)
 
 
 def _flow_and_worker(ground: Ground, scan: Told) -> None:
