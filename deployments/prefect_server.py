@@ -94,18 +94,24 @@ class PrefectServer:
         return found
 
     def _read_all(self, path: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._good(
-            self._ask("POST", path, json=wanted, headers=self._csrf_headers())
-        ).json()
+        found: list[dict[str, Any]] = self._good(self._send("POST", path, wanted)).json()
         return found
 
     def _write(self, method: str, path: str, body: dict[str, Any], or_code: int = 0) -> bool:
         """Send it; False where it is answered by `or_code`."""
-        answer = self._ask(method, path, json=body, headers=self._csrf_headers())
+        answer = self._send(method, path, body)
         if answer.status_code == or_code:
             return False
         self._good(answer)
         return True
+
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        answer = self._ask(method, path, json=body, headers=self._csrf_headers())
+        if answer.status_code == httpx.codes.FORBIDDEN and self._csrf:
+            # Asked twice by a client whose patience ended, a busy server may have noted the token of its lost answer.
+            self._csrf = None
+            answer = self._ask(method, path, json=body, headers=self._csrf_headers())
+        return answer
 
     def _csrf_headers(self) -> dict[str, str]:
         if self._csrf is None:

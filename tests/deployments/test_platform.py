@@ -307,6 +307,19 @@ def test_only_what_changed_is_deployed_again(directory: str, note: str, deployed
         assert server.has_deployed("mark", Path("/here")) is deployed
 
 
+def test_a_token_that_a_busy_server_mixed_up_is_asked_for_again() -> None:
+    answers: dict[str, list[Answer]] = {
+        "GET /csrf-token": [(200, {"token": "lost"}), (200, {"token": "good"})],
+        "POST /variables/": [(403, {}), (201, {})],
+    }
+    with answering(answers) as (url, asked), PrefectServer(url, "") as server:
+        server.note_deployed("mark")
+        assert asked == ["GET /csrf-token", "POST /variables/"] * 2
+        answers["POST /variables/"] = [(403, {})]
+        with pytest.raises(PlatformError, match="403"):
+            server.note_deployed("mark")
+
+
 def test_a_fingerprint_changes_with_the_flow_and_the_place(tmp_path: Path) -> None:
     marks = set()
     for place, flow, chores in (("one", "a", "a"), ("one", "b", "a"), ("two", "b", "a"), ("two", "b", "b")):

@@ -35,7 +35,7 @@ from footprint.states import LIVE
 from footprint.store import Store, open_store
 from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting
 from tests.conftest import free_port
-from tests.e2e.conftest import TERMINAL, PrefectClient, _take_csrf_token
+from tests.e2e.conftest import TERMINAL, PrefectClient, take_csrf_token
 from tests.faults import invariants
 from tests.faults.gateway import Gateway
 from tests.faults.stage import Stage, command_of, name_of, parent_of, tree_below
@@ -369,7 +369,7 @@ def standing(place: Path, **changes: Any) -> Iterator[Ground]:
         api = stack.enter_context(httpx.Client(base_url=addresses.api, headers=headers, timeout=60))
         behind = f"http://127.0.0.1:{settings.prefect_port}/api"
         prefect = stack.enter_context(PrefectClient(base_url=behind, auth=(user, password), timeout=120))
-        _take_csrf_token(prefect)
+        take_csrf_token(prefect)
         store = open_store(settings.store_url)
         stack.callback(store.close)
         yield Ground(settings, platform, api, prefect, store, stage, gateway, points, temporary, is_small)
