@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools scan up demo test faults soak lint check format bench pins clean
+.PHONY: help setup tools scan up demo recurring test faults soak lint check format bench pins clean
 
 POLICY ?= full_discovery
 TOOLS ?= amass nuclei
@@ -32,11 +32,15 @@ demo: ## scan an estate of thirty hosts, built in network namespaces of this mac
 	@./setup.sh test
 	@.venv/bin/python -m tests.estate.demo
 
+recurring: ## scan a small estate every minute while it changes, and see who is told of what (needs root, 7 minutes)
+	@./setup.sh test
+	@.venv/bin/python -m tests.estate.recurring
+
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
 	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
-faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; ten minutes)
+faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; twenty minutes)
 	@./setup.sh test
 	@.venv/bin/pytest tests/faults --all-faults $(ARGS)
 

@@ -31,8 +31,9 @@ from deployments.answers import (
     Webhook,
 )
 from deployments.preview_answers import Preview
+from deployments.refusals import refusal
 from deployments.schedule_answers import Schedule, ScheduleRun
-from footprint.errors import Conflict, InstallationError, NotFound, PulsarError, RequestError, TransientError
+from footprint.errors import InstallationError, NotFound, RequestError, TransientError
 from footprint.notify_rules import NAME_PATTERN
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -267,7 +268,7 @@ class Api:
             return None
         if response.is_success:
             return _content(response)
-        raise _refusal(response)
+        raise refusal(response)
 
     def _request(self, method: str, path: str, **words: Any) -> httpx.Response:
         try:
@@ -344,33 +345,6 @@ def _all_shaped(shape: type[Shape], rows: Any) -> list[Shape]:
         return TypeAdapter(list[shape]).validate_python(rows)  # type: ignore[valid-type]
     except ValidationError:
         raise _not_understood() from None
-
-
-def _refusal(response: httpx.Response) -> PulsarError:
-    status = response.status_code
-    if status == httpx.codes.UNAUTHORIZED:
-        return RequestError(
-            "the API does not accept this token",
-            hint="`pulsar token` prints this home's; PULSAR_API_TOKEN, where set, is used instead",
-        )
-    detail, hint = _words_of(response)
-    if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE):
-        return TransientError(detail or f"the API is not ready (status {status})", hint=hint)
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status < httpx.codes.BAD_REQUEST:
-        return PulsarError(f"the API failed (status {status})", hint="its log says why")
-    kinds: dict[int, type[RequestError]] = {404: NotFound, 409: Conflict}
-    return kinds.get(status, RequestError)(detail or f"the API refused this (status {status})", hint=hint)
-
-
-def _words_of(response: httpx.Response) -> tuple[str, str]:
-    try:
-        body = response.json()
-    except ValueError:
-        return "", ""
-    if not isinstance(body, dict):
-        return "", ""
-    detail, hint = body.get("detail"), body.get("hint")
-    return detail if isinstance(detail, str) else "", hint if isinstance(hint, str) else ""
 
 
 def _no_address() -> RequestError:

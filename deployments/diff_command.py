@@ -12,6 +12,7 @@ from rich.text import Text
 from deployments import show
 from deployments.answers import Diff, Difference
 from deployments.home import read_settings, running_api
+from footprint.change_words import brief
 
 COLOURS = {"new": "green", "back": "green", "changed": "yellow", "gone": "red"}
 MOST_ROWS = 200
@@ -52,12 +53,12 @@ def differences(found: Diff) -> None:
 
 def _titled(difference: Difference) -> Text:
     told = f": {difference.title}" if difference.title else ""
-    return Text(show.one_line(f"{difference.subject}{told}", show.SENTENCE))
+    return Text(show.one_line(brief(f"{difference.subject}{told}"), show.SENTENCE))
 
 
 def _said(difference: Difference) -> str:
     steps = (f"{step.field} {_value(step.before)} → {_value(step.after)}" for step in difference.fields)
-    return "; ".join(steps) or difference.reason
+    return brief("; ".join(steps) or difference.reason)
 
 
 def _value(value: Any) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from deployments.answers import FeedState, Module, Policy, Scan, Scans
 from footprint.durations import duration
-from footprint.errors import PulsarError
+from footprint.errors import FaultyRequest, PulsarError
 from footprint.states import Status
 from footprint.text import clean
 
@@ -70,11 +70,24 @@ def telling() -> Callable[[str], None]:
 
 def complaint(error: PulsarError) -> None:
     """Print an error: what, with a log's last lines where it quotes them, and on a line of its own what to do."""
-    first, *quoted = error.detail.splitlines()[:MOST_LINES] or [""]
+    first, *quoted = _lines_of(error)
     say(Text.assemble(("pulsar: ", "red"), one_line(first, SENTENCE)), stderr=True)
     for line in [*quoted, error.hint]:
         if line:
             say(Text(f"        {one_line(line, SENTENCE)}"), stderr=True)
+
+
+def _lines_of(error: PulsarError) -> list[str]:
+    """What is said of an error: of several fields at fault each bound on a line, with the fields that share it."""
+    faults = error.faults if isinstance(error, FaultyRequest) else ()
+    if len(faults) < 2:
+        return error.detail.splitlines()[:MOST_LINES] or [""]
+    by_bound: dict[str, list[str]] = {}
+    for fault in faults:
+        by_bound.setdefault(fault.problem, []).append(fault.field)
+    lines = [f"{', '.join(fields)}: {bound}" for bound, fields in by_bound.items()]
+    left = len(lines) - MOST_LINES
+    return ["this is wrong with it", *lines[:MOST_LINES], *([f"and {left} more"] if left > 0 else ())]
 
 
 def as_json(content: Any) -> None:
@@ -220,7 +233,8 @@ def verdict(scan: Scan) -> Text:
     """The last line of a scan: its status, how long it took or how far it is, what was found."""
     status = Text(scan.status, style=f"bold {COLOURS.get(scan.status, '')}".strip())
     if not scan.is_over:
-        waiting = f"; {one_line(scan.waiting, SENTENCE)}" if scan.waiting else ""
+        unsaid = "; `pulsar explain` says what it waits for" if scan.status is Status.PENDING else ""
+        waiting = f"; {one_line(scan.waiting, SENTENCE)}" if scan.waiting else unsaid
         return Text.assemble(status, f", {scan.progress:.0f} % done so far; {_found(scan)}{waiting}")
     took = _seconds(scan)
     time = f" after {duration(took)}" if took is not None else ""

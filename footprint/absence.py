@@ -5,8 +5,9 @@ nothing. What that means, by kind:
 
 - a name is gone where it was looked up and does not exist (NXDOMAIN), or where dns_brute found it and tried its words
   again, all of them. That a source (certificates, Amass, a page, a zone) no longer lists it says nothing.
-- an address is gone where every name that led to it was looked up and does not lead there any more, and every network
-  that it was found in was swept again. The scan's own target, or what only nmap told of: where nmap asked it again.
+- an address is gone where every name that led to it is gone, or was looked up and does not lead there any more, and
+  every network that it was found in was swept again. The scan's own target, or what only nmap told of: where nmap asked
+  it again.
 - a service is gone where its host's ports were swept, that port among them; a sweep of other ports shows nothing, and
   nor does `top:N` of what a list or `all` had found. A sweep of networks counts like nmap's where both asked for the
   same ports. It goes with its host where that one was probed, and did not answer. A UDP port that is silent may be
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from footprint.records import DnsRecord, DomainName, Finding, Host, Outcome, Record, Service, subject_of
-from footprint.snapshots import Look, Sighted, Snapshot, about, place_of
+from footprint.snapshots import Look, Sighted, Snapshot, about, place_of, same_manner
 
 PROBERS = ("nmap_discovery", "zmap")
 """They sweep networks: an address that they find is one that answered."""
@@ -98,6 +99,8 @@ class Absence:
         return self._unlinked(name, address).is_gone
 
     def _unlinked(self, name: str, address: str) -> Judgement:
+        if name in self._gone:
+            return Judgement(True, f"{name} is gone")
         look = self.after.look("dns", name)
         if look is None or not look.is_sound:
             return _of(look, f"nobody looked {name} up")
@@ -167,20 +170,12 @@ class Absence:
 
     def unshown(self, sighted: Sighted) -> Judgement:
         """Whether what a unit had seen would have been seen again: by its module, at each target that can show it."""
-        if not self.is_same_manner(sighted.module):
+        if not same_manner(self.before.policy, self.after.policy, sighted.module):
             return Judgement(False, self._manner(sighted.module))
         targets = self.before.targets(sighted)
         if not targets:
             return Judgement(False, f"{sighted.module} did not say what it had looked at before")
         return _all([self.settled(sighted.module, target, sighted.record) for target in targets])
-
-    def is_same_manner(self, module: str) -> bool:
-        """True where both scans had the same options for a module."""
-        then, now = self.before.policy, self.after.policy
-        return module in now.modules and (then.modules.get(module), then.intensity) == (
-            now.modules[module],
-            now.intensity,
-        )
 
     def _manner(self, module: str) -> str:
         is_on = module in self.after.policy.modules

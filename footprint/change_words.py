@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from footprint.drift import Change, Difference, Step, described, tally
@@ -9,6 +10,8 @@ from footprint.records import Finding
 from footprint.text import clean
 
 VALUE = 200
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\+00:00|Z)(?!\w)")
 WORDS = {change: change.replace("_", " ") for change in Change}
 SIGNS = {Change.NEW: "+", Change.BACK: "+", Change.CHANGED: "~", Change.GONE: "-", Change.NOT_LOOKED_AT: "?"}
 
@@ -35,11 +38,16 @@ def line_of(difference: Difference) -> str:
     return f"{sign} {word} {kind} {titled(difference)}{steps}"
 
 
+def brief(text: str) -> str:
+    """A text for people: of SHA-256 digests, such as a certificate's, the first twelve digits; times to the minute."""
+    return _MOMENT.sub(r"\1 \2 UTC", _DIGEST.sub(r"\1…", text))
+
+
 def titled(difference: Difference) -> str:
     """What differs; a finding with its severity and title."""
     record = difference.record
     told = f" ({record.severity}: {record.title})" if isinstance(record, Finding) else ""
-    return clean(f"{described(record)}{told}", 2 * VALUE)
+    return clean(brief(f"{described(record)}{told}"), 2 * VALUE)
 
 
 def steps_of(difference: Difference) -> str:
@@ -54,4 +62,4 @@ def _step(step: Step) -> str:
 def _value(value: object) -> str:
     if value in (None, (), ""):
         return "nothing"
-    return clean(", ".join(value) if isinstance(value, tuple) else str(value), VALUE)
+    return clean(brief(", ".join(value) if isinstance(value, tuple) else str(value)), VALUE)

@@ -36,7 +36,8 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 }
 """What of a thing is compared, by kind, in this order. Names, addresses, services come first: see `Absence`.
 
-Left out is what is another with every visit: the digest of a page's body, the measured evidence of a finding.
+Left out is what is another with every visit: the digest of a page's body, the measured evidence of a finding. Of the
+guess at an operating system only that it is another one counts: it wavers with the ports that are open.
 """
 
 
@@ -149,7 +150,7 @@ def _appeared(record: Record, after: Snapshot, memory: Memory | None) -> Differe
     steps = tuple(
         Step(name, then[name], now[name])
         for name in COMPARED[record.kind]
-        if memory.seen and then[name] != now[name] and not _is_empty(now[name])
+        if memory.seen and _differs(name, then[name], now[name]) and not _is_empty(now[name])
     )
     if memory.was_gone:
         return Difference(Change.BACK, seen[-1].record, steps)
@@ -163,9 +164,23 @@ def _changed(record: Record, before: Snapshot, after: Snapshot, absence: Absence
         value = now[name]
         if isinstance(record, Host) and name == "names":
             value = _names_kept(record, then[name], value, absence)
-        if then[name] != value and (not _is_empty(value) or _is_unsaid(name, before.things[record], absence)):
+        if _differs(name, then[name], value) and (
+            not _is_empty(value) or _is_unsaid(name, before.things[record], absence)
+        ):
             steps.append(Step(name, then[name], value))
     return Difference(Change.CHANGED, after.things[record][-1].record, tuple(steps)) if steps else None
+
+
+def _differs(name: str, then: Value, now: Value) -> bool:
+    """Whether a field changed. A system is a guess by odd packets: its release and certainty vary with every look."""
+    if name == "os":
+        return bool(then and now) and not _systems(str(then)) & _systems(str(now))
+    return then != now
+
+
+def _systems(guess: str) -> set[str]:
+    """What a guess such as `Linux 4.15 or Linux 5.3 - 5.4 (95 %)` may be, without versions."""
+    return {one.split(" ")[0] for one in guess.partition(" (")[0].split(" or ")}
 
 
 def _is_empty(value: Value) -> bool:

@@ -233,7 +233,10 @@ def _units(facts: Facts) -> Iterator[Cause]:
 def _verdict(facts: Facts) -> Iterator[Cause]:
     scan = facts.scan
     if scan.status is Status.SUCCESS:
-        yield Cause("success", f"all that was planned was looked at: {scan.found}", since=scan.finished_at)
+        much = (
+            "not all that was planned was looked at; found" if scan.troubles else "all that was planned was looked at"
+        )
+        yield Cause("success", f"{much}: {scan.found}", since=scan.finished_at)
     elif scan.status is Status.REVOKED:
         when = "while it ran: what it had found is kept" if scan.started_at else "before it began"
         yield Cause("revoked", f"it was cancelled {when}", since=scan.finished_at)

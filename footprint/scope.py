@@ -214,5 +214,5 @@ def _remedy(rule: str) -> str:
     if rule.startswith("special-purpose"):
         return "PULSAR_SCOPE_ALLOW names the special-purpose networks that this installation may scan"
     if rule.startswith("more than"):
-        return "split it, or take a policy with a larger max_addresses"
+        return "split it, or raise the policy's max_addresses, and PULSAR_MAX_ADDRESSES where that is less"
     return ""

@@ -82,6 +82,8 @@ class Snapshot:
     """Ports that were left out because the platform itself listens there, by address."""
     left_out: frozenset[str] = frozenset()
     """What was kept out of the scan by its scope: also addresses and networks inside of one that was swept."""
+    older: Sequence[Look] = ()
+    """The looks of earlier scans whose sightings are among the things: see `baseline`."""
 
     @cached_property
     def _by_target(self) -> Mapping[tuple[str, str], Look]:
@@ -95,7 +97,7 @@ class Snapshot:
     @cached_property
     def _by_unit(self) -> Mapping[int, Sequence[str]]:
         found: dict[int, list[str]] = {}
-        for look in self.looks:
+        for look in (*self.looks, *self.older):
             found.setdefault(look.unit, []).append(look.subject)
         return found
 
@@ -147,6 +149,12 @@ class Snapshot:
     def leads(self, name: str, address: str) -> bool:
         """True where a name was seen to lead to an address."""
         return (name, address) in self._leads
+
+
+def same_manner(one: ScanPolicy, other: ScanPolicy, module: str) -> bool:
+    """True where two policies have a module with the same options."""
+    manner, in_other = ((policy.modules.get(module), policy.intensity) for policy in (one, other))
+    return module in other.modules and manner == in_other
 
 
 @lru_cache(maxsize=4096)

@@ -26,13 +26,14 @@ class Gait(NamedTuple):
 
 # Templates 0 to 2 wait minutes or send one packet at a time, and no unit would end: the rate is what is gentle.
 _RATES = tuple(int(allowed.packets) for allowed in INTENSITIES)
+# Every probe waits 5 s where nothing is said: with 9, 400 silent ports of a host took 9 minutes, with 7 90 s.
 INTENSITY = (
     Gait(3, _RATES[0], 2, 0, (), False),
     Gait(3, _RATES[1], 2, 2, (), False),
     Gait(3, _RATES[2], 2, 5, (), True),
     Gait(4, _RATES[3], 2, 7, ("safe",), True),
     Gait(4, _RATES[4], 1, 7, ("safe",), True),
-    Gait(5, _RATES[5], 1, 9, ("safe",), True),
+    Gait(5, _RATES[5], 1, 7, ("safe",), True),
 )
 
 

@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(HERE)
         shares = place.parts[0] == "e2e" and place.name not in OWN_PLATFORM
-        item.add_marker(pytest.mark.xdist_group("platform" if shares else str(place)))
+        group = "platform" if shares else place.parts[0] if place.parts[0] == "faults" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

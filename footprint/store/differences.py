@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from footprint.baseline import Target, completed, open_targets
 from footprint.drift import Change, Difference, Memory, compare
 from footprint.errors import Conflict, NotFound
 from footprint.records import DomainName, Record
-from footprint.snapshots import Sighted
+from footprint.snapshots import KEPT_UNITS, SOUND, Sighted
 from footprint.states import Status
 from footprint.store.change_tables import ChangeRow
 from footprint.store.snapshots import Loaded, seen, sightings_in, snapshot_of
-from footprint.store.tables import ModuleRun, Scan, Sighting, now
+from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting, now
 from footprint.store.views import scan_by_id
 
 CANDIDATES = 500
 """Scans of the same target, newest first, among which a comparable one is looked for."""
 IDS_AT_ONCE = 500
+MOST_WITNESSES = 8
+"""Earlier scans that are read to know what was where a scan could not look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,12 @@ class Drift:
 
 def comparable(session: Session, scan: Scan) -> Scan | None:
     """The last scan before this one that succeeded, of the same target, with the same modules and the same ports."""
+    found = next(_comparable(session, scan), None)
+    return session.get(Scan, found) if found else None
+
+
+def _comparable(session: Session, scan: Scan) -> Iterator[UUID]:
+    """All of them, the newest first."""
     other = aliased(Scan)
     earlier = (
         select(other.id, other.policy)
@@ -47,8 +58,7 @@ def comparable(session: Session, scan: Scan) -> Scan | None:
         .limit(CANDIDATES)
     )
     wanted = looked_at(scan.policy)
-    found = next((row.id for row in session.execute(earlier) if looked_at(row.policy) == wanted), None)
-    return session.get(Scan, found) if found else None
+    return (row.id for row in session.execute(earlier) if looked_at(row.policy) == wanted)
 
 
 def looked_at(policy: Mapping[str, Any]) -> tuple[list[str], str, dict[str, str]]:
@@ -81,13 +91,57 @@ def pair_of(session: Session, scan_id: UUID, against_id: UUID | None = None) -> 
 
 def drift_of(session: Session, scan: Scan, against: Scan) -> Drift:
     """Compare a scan with an earlier one of its asset; both have ended."""
-    before, after = snapshot_of(session, against), snapshot_of(session, scan)
+    before, after = baseline_of(session, against), snapshot_of(session, scan)
     # A name that the earlier scan listed and did not find to exist is no less new.
     unseen = {record: row for record, row in after.ids.items() if not before.snapshot.has(record)}
     gone = gone_before(session, scan, unseen)
     last = _last_seen(session, scan, {record: row for record, row in unseen.items() if record not in before.ids})
     memories = {record: Memory(record in gone, last.get(record, ())) for record in (*gone, *last)}
     return Drift(scan, against, compare(before.snapshot, after.snapshot, memories), {**before.ids, **after.ids})
+
+
+def baseline_of(session: Session, scan: Scan) -> Loaded:
+    """A scan as a later one is compared with it: where it could not look, with what the last that could had seen."""
+    found = snapshot_of(session, scan)
+    for witness, targets in _witnesses(session, scan, open_targets(found.snapshot)).items():
+        older = snapshot_of(session, session.get_one(Scan, witness))
+        gone = gone_before(session, scan, older.ids)
+        whole = completed(found.snapshot, older.snapshot, targets, gone)
+        added = {record: row for record, row in older.ids.items() if record in whole.things}
+        found = Loaded(whole, {**added, **found.ids})
+    return found
+
+
+def _witnesses(session: Session, scan: Scan, targets: Collection[Target]) -> dict[UUID, set[Target]]:
+    """The last comparable scans that looked at these to the end, the newest first, and at which of them."""
+    if not targets:
+        return {}
+    earlier = list(islice(_comparable(session, scan), IDS_AT_ONCE))
+    last: dict[datetime, set[Target]] = defaultdict(set)
+    for module, subjects in _by_module(targets):
+        looks = (
+            select(CoverageRow.subject, func.max(Scan.created_at))
+            .join(ModuleRun, ModuleRun.id == CoverageRow.module_run_id)
+            .join(Scan, Scan.id == ModuleRun.scan_id)
+            .where(Scan.id.in_(earlier), ModuleRun.module == module, ModuleRun.status.in_(KEPT_UNITS))
+            .where(CoverageRow.subject.in_(subjects), CoverageRow.outcome.in_(SOUND))
+            .group_by(CoverageRow.subject)
+        )
+        for subject, at in session.execute(looks):
+            last[at].add((module, subject))
+    when = select(Scan.created_at, Scan.id).where(Scan.id.in_(earlier), Scan.created_at.in_(list(last)))
+    newest = session.execute(when.order_by(Scan.created_at.desc()).limit(MOST_WITNESSES))
+    return {witness: last[at] for at, witness in newest}
+
+
+def _by_module(targets: Iterable[Target]) -> Iterator[tuple[str, list[str]]]:
+    """Modules with what they were to look at, in portions that a statement takes."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module, subject in targets:
+        found[module].append(subject)
+    for module, subjects in found.items():
+        for start in range(0, len(subjects), IDS_AT_ONCE):
+            yield module, subjects[start : start + IDS_AT_ONCE]
 
 
 def returned(session: Session, scan: Scan, after: Loaded) -> list[Record]:

@@ -55,6 +55,8 @@ def test_a_scan_can_be_looked_at(server: StandIn) -> None:
     assert "one unit: timed out" in out
     assert out.splitlines()[-1].startswith("STARTED, 41 % done so far")
     assert json.loads(pulsar("status", SCAN_ID, "--json").stdout) == server.story[0]
+    server.story = [scan("PENDING")]
+    assert pulsar("status", SCAN_ID).stdout.splitlines()[-1].endswith("`pulsar explain` says what it waits for")
 
 
 def test_an_unknown_scan_is_exit_code_2(server: StandIn) -> None:

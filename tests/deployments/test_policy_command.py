@@ -169,3 +169,21 @@ def test_ones_own_policy_and_a_files_lead_to_a_platform(
     for policy in ("mine", f"@{file}"):
         with pytest.raises(AssertionError, match="a platform was started"):
             CliRunner().invoke(app, ["scan", "127.0.0.1", "--policy", policy], catch_exceptions=False)
+
+
+def test_each_bound_of_a_refused_policy_has_a_line_with_its_fields(server: StandIn, file: Path) -> None:
+    problems = {"intensity": "at most 5", "modules.nmap.timing": "at most 5", "depth": "at most 16", "x\x1b[31m": "odd"}
+    fields = [{"field": field, "problem": problem} for field, problem in problems.items()]
+    server.answers["POST", "/api/policies/"] = (422, {"error": "invalid_policy", "detail": "long", "fields": fields})
+    result = pulsar("policy", "add", str(file))
+    said = [line.strip() for line in result.stderr.splitlines()]
+    assert (result.exit_code, said[0]) == (2, "pulsar: this is wrong with it")
+    assert said[1:3] == ["intensity, modules.nmap.timing: at most 5", "depth: at most 16"]
+    assert "\x1b" not in result.stderr
+    server.answers["POST", "/api/policies/"] = (
+        422,
+        {"error": "x", "detail": "depth: at most 16", "fields": fields[2:3]},
+    )
+    assert pulsar("policy", "add", str(file)).stderr == "pulsar: depth: at most 16\n"
+    server.answers["POST", "/api/policies/"] = (422, {"error": "x", "detail": "odd", "fields": [{"field": 5}]})
+    assert pulsar("policy", "add", str(file)).stderr == "pulsar: odd\n"

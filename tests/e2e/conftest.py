@@ -132,12 +132,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Ite
             httpx.Client(base_url=addresses.api, headers=headers, timeout=30) as api,
             PrefectClient(base_url=addresses.prefect_api, auth=(user, password), timeout=30) as prefect,
         ):
-            _take_csrf_token(prefect)
+            take_csrf_token(prefect)
             yield Running(settings, api, prefect)
     assert not list(Path(settings.home / "work").glob("*")), "a scan left files behind"
 
 
-def _take_csrf_token(prefect: httpx.Client) -> None:
+def take_csrf_token(prefect: httpx.Client) -> None:
+    """Have this client's writes taken by a Prefect server that wants a token with them."""
     answer = prefect.get("/csrf-token", params={"client": "tests"})
     if answer.status_code == 200:
         prefect.headers["Prefect-Csrf-Client"] = "tests"

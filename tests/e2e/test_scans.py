@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,7 +13,7 @@ from sqlalchemy import select
 
 from footprint.store import open_store
 from footprint.store.tables import ModuleRun
-from tests.e2e.conftest import Running
+from tests.e2e.conftest import Running, Scan
 from tests.estate.listeners import FTP, HTTP, SSH, Listeners, Place, test_range
 from tests.estate.name_server import NameServer
 from tests.processes import marked
@@ -52,7 +54,7 @@ def test_its_task_id_is_the_prefect_run_and_its_tasks_are_named_by_module_and_ba
     assert run["parameters"] == {"scan_id": scan["id"]}
     wanted = {"flow_runs": {"id": {"any_": [scan["task_id"]]}}}
     until = time.monotonic() + 30
-    there = {f"{module['name']} batch {number + 1}" for module in scan["modules"] for number in range(module["units"])}
+    there = set(_names_of_units(scan))
     assert {"nmap batch 1", "nmap batch 2", "ssh_audit batch 1"} <= there
     while {task["name"] for task in platform.prefect.post("/task_runs/filter", json=wanted).json()} != there:
         assert time.monotonic() < until, "Prefect does not show the task runs"
@@ -73,10 +75,45 @@ def test_sixty_four_hosts_are_found_complete_and_units_run_side_by_side(platform
 
 
 def test_one_after_another_finds_the_same_as_side_by_side(platform: Running) -> None:
-    with test_range(3, "127.0.73.0", {2001: SSH}) as listeners:
-        scan = platform.finish(platform.ask("127.0.73.0/30", "stealth"), seconds=240)
-    assert scan["status"] == "SUCCESS", scan
-    assert platform.services(scan) == {tuple(there) for there in listeners.truth}
+    with test_range(3, "127.0.73.0", {2001: SSH, 8008: HTTP}) as listeners:
+        scans = [platform.finish(platform.ask("127.0.73.0/30", _at_once(units)), seconds=240) for units in (1, 8)]
+    for scan in scans:
+        assert scan["status"] == "SUCCESS", scan
+        assert platform.services(scan) == {tuple(there) for there in listeners.truth}
+        assert (scan["counts"], _findings(platform, scan)) == (scans[0]["counts"], _findings(platform, scans[0]))
+    alone, side_by_side = (_task_runs(platform, scan) for scan in scans)
+    assert all(one["end_time"] <= another["start_time"] for one, another in pairwise(alone)), alone
+    order = list(_at_once(1)["modules"])
+    assert [run["name"] for run in alone] == sorted(
+        _names_of_units(scans[0]), key=lambda unit: order.index(unit.split()[0])
+    )
+    assert any(one["end_time"] > another["start_time"] for one, another in pairwise(side_by_side)), side_by_side
+
+
+def _at_once(units: int) -> dict[str, Any]:
+    modules = {"nmap_discovery": {}, "nmap": {"version_intensity": 2}, "ssh_audit": {}, "http_probe": {}}
+    return {"modules": modules, "concurrency": units, "ports": "2001,8008"}
+
+
+def _names_of_units(scan: Scan) -> list[str]:
+    return [f"{module['name']} batch {number + 1}" for module in scan["modules"] for number in range(module["units"])]
+
+
+def _findings(platform: Running, scan: Scan) -> set[tuple[str, str]]:
+    found = platform.api.get(f"/api/scans/{scan['id']}/findings/?page_size=100").json()["results"]
+    return {(finding["rule"], finding["subject"]) for finding in found}
+
+
+def _task_runs(platform: Running, scan: Scan) -> list[dict[str, Any]]:
+    """The scan's units as Prefect shows them, in the order in which they began."""
+    wanted = {"flow_runs": {"id": {"any_": [scan["task_id"]]}}}
+    units, until = len(_names_of_units(scan)), time.monotonic() + 60
+    while True:
+        shown: list[dict[str, Any]] = platform.prefect.post("/task_runs/filter", json=wanted).json()
+        if len(shown) == units and all(run["end_time"] for run in shown):
+            return sorted(shown, key=lambda run: run["start_time"])
+        assert time.monotonic() < until, "Prefect does not show the task runs"
+        time.sleep(0.5)
 
 
 def test_a_domain_leads_to_its_hosts_and_not_to_those_behind_foreign_aliases(

@@ -18,6 +18,7 @@ a killed maker left behind is removed by the next one.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -27,7 +28,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +43,7 @@ SCANNER, GATEWAY = f"{LINK}.2", f"{LINK}.1"
 CABLE = ("scan0", "estate0")
 SECONDS = 20.0
 STOP_SECONDS = 5.0
+CLONE_NEWNET = 0x40000000
 
 COUNTERS = """
 table inet estate {
@@ -103,6 +105,19 @@ class Side:
     def popen(self, argv: Iterable[str | Path], **options: Any) -> subprocess.Popen[Any]:
         """Start a program inside; its pid is the program's own. It is ended with the namespace at the latest."""
         return subprocess.Popen(self.argv(argv), **({"stdin": subprocess.DEVNULL} | options))
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have this thread inside for as long as the context is open: what it opens and starts meanwhile stays there.
+
+        Only its network is another: its `/etc/resolv.conf` is the machine's own, so that names are not to be resolved.
+        """
+        with Path("/proc/thread-self/ns/net").open("rb") as before, (RUN / self.name).open("rb") as inside:
+            _enter(inside.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
 
     def pids(self) -> list[int]:
         """The processes that are inside."""
@@ -196,6 +211,13 @@ def remove_stale() -> None:
             pid, started = entry.name.removeprefix(f"{PREFIX}-").split("-")[:2]
             if _start_of(int(pid)) != started:
                 _remove(entry.name)
+
+
+def _enter(descriptor: int) -> None:
+    """setns(2) for the calling thread."""
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _remove(name: str) -> None:

@@ -9,21 +9,32 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.estate import addresses as at
 from tests.estate.comparison import Seen, newest_scan
-from tests.estate.estate import REPOSITORY, Estate
+from tests.estate.estate import REPOSITORY
+from tests.estate.namespaces import Side
 
 FEEDS = REPOSITORY / "tests" / "fixtures" / "feeds"
 STOP_SECONDS = 60.0
 COMMAND = (sys.executable, "-c", "from deployments.command import main; main()")
 
 
+class Ground(Protocol):
+    """What is scanned: from which side, and the PEM file of the authority that issued its certificates."""
+
+    @property
+    def scanner(self) -> Side: ...
+
+    @property
+    def authority(self) -> Path: ...
+
+
 class Pulsar:
     """The `pulsar` command beside an estate; its platform asks the estate's name server and nobody else."""
 
-    def __init__(self, estate: Estate, home: Path, **settings: str) -> None:
+    def __init__(self, estate: Ground, home: Path, **settings: str) -> None:
         self._estate = estate
         self.store_url = f"sqlite:///{home / 'pulsar.db'}"
         own = {

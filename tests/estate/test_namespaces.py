@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,17 @@ def _ask(made: Namespaces, address: str) -> int:
 
 def _left(name: str) -> list[Path]:
     return [path for path in (RUN / name, ETC / name) if path.exists()]
+
+
+def test_what_a_thread_opens_while_it_is_inside_stays_there(namespaces: Namespaces) -> None:
+    namespaces.add("10.87.0.14")
+    with namespaces.estate.entered():
+        listening = socket.create_server(("10.87.0.14", 80))
+    with listening:
+        with namespaces.scanner.entered(), socket.create_connection(("10.87.0.14", 80), timeout=5):
+            pass
+        with pytest.raises(OSError, match="assign requested address"):
+            socket.create_server(("10.87.0.14", 80))
 
 
 def test_the_scanner_reaches_what_the_estate_owns_and_packets_are_counted(namespaces: Namespaces) -> None:

@@ -49,7 +49,8 @@ def sleep_for_ever():
 
 
 def hold(address):
-    """Say that half is done, and wait until something else is to be played."""
+    """Say that half is done, and wait until something else is to be played; a file `held` tells that this one waits."""
+    (HERE / "held" / str(address)).touch()
     say('<taskprogress task="SYN Stealth Scan" time="1" percent="50.00" remaining="1" etc="2"/>\n')
     while (play_of(address) or {}).get("act") == "hold":
         time.sleep(0.05)

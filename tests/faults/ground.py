@@ -104,6 +104,7 @@ class Ground:
     points: Path
     temporary: Path
     is_disk_small: bool
+    holding: dict[str, Path] = field(default_factory=dict)
     truth: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def plot(self, act: str | None = None, at: str = "versions", host: int = 1) -> Plot:
@@ -111,6 +112,8 @@ class Ground:
         new = Plot(next(_plots))
         for last, ports in SERVED.items():
             self.stage.play(new.address(last), ports, *((act, at) if last == host else ()))
+        if act == "hold":
+            self.holding[new.network] = self.stage.held(new.address(host))
         return new
 
     def behave(self, plot: Plot) -> None:
@@ -200,7 +203,9 @@ class Ground:
             return row.attempt, row.losses
 
     def tool(self, scan: Told, seconds: float = 30) -> int:
-        """Wait for the stand-in to work for the scan; its process."""
+        """Wait for the stand-in to work for the scan, and to wait where it is to; its process."""
+        if (held := self.holding.get(scan["target"])) is not None:
+            until(held.exists, seconds, lambda: self.read(scan))
         name = str(self.stage.directory / "nmap").encode()
 
         def found() -> int | None:
@@ -296,8 +301,20 @@ class Ground:
             return self.prefect.patch("/work_pools/pulsar", json={"is_paused": False}).is_success
         return False
 
+    def kill_flow(self, scan: Told) -> None:
+        """Kill the scan's flow when its tool waits."""
+        self.kill(self.flow(scan))
+        self.holding[scan["target"]].unlink()
+
+    def go_on(self) -> None:
+        """Whatever stands still goes on."""
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     def settle(self) -> None:
         """Leave nothing of a test at work: its scans are over before it is looked at what they left."""
+        self.go_on()
         for path in self.points.iterdir():
             path.unlink()
         self.gateway.open_door()
@@ -351,7 +368,7 @@ def standing(place: Path, **changes: Any) -> Iterator[Ground]:
         headers = {"Authorization": f"Token {token}"}
         api = stack.enter_context(httpx.Client(base_url=addresses.api, headers=headers, timeout=60))
         behind = f"http://127.0.0.1:{settings.prefect_port}/api"
-        prefect = stack.enter_context(PrefectClient(base_url=behind, auth=(user, password), timeout=30))
+        prefect = stack.enter_context(PrefectClient(base_url=behind, auth=(user, password), timeout=120))
         _take_csrf_token(prefect)
         store = open_store(settings.store_url)
         stack.callback(store.close)

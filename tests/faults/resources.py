@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SPARE_DESCRIPTORS, SPARE_THREADS, SPARE_MEGABYTES = 12, 8, 40
-"""What may be more at the end than it was before: connections, a pool's threads, memory that is kept for reuse."""
+SPARE_DESCRIPTORS, SPARE_THREADS, SPARE_MEGABYTES = 48, 16, 40
+"""What may be more at the end than it was before: a pool of 15 connections to SQLite, each with its log and its shared
+memory, the pool's threads, and memory that is kept for reuse."""
 GROWTH = 1.15
+FEWEST = 24
+"""Samples that are enough to tell growth from chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def held_by(pid: int) -> Held | None:
 
 def growth_in(name: str, samples: Sequence[Held]) -> list[str]:
     """Where a process held clearly more in the last quarter of its time than in the second: what it leaks."""
-    if len(samples) < 8:
+    if len(samples) < FEWEST:
         return []
     quarter = len(samples) // 4
     before, after = _most(samples[quarter : 2 * quarter]), _most(samples[-quarter:])

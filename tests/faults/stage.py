@@ -19,6 +19,7 @@ class Stage:
         self.directory = directory
         self._plays = directory / "plays"
         self._plays.mkdir(parents=True)
+        (directory / "held").mkdir()
         self._install("nmap", f"#!{sys.executable} -IS\n{ACTOR.read_text()}")
 
     def play(self, address: str, ports: Iterable[int], act: str | None = None, at: str = "versions") -> None:
@@ -26,6 +27,10 @@ class Stage:
         draft = self._plays.with_name("draft")
         draft.write_text(json.dumps({"ports": sorted(ports), "act": act, "at": at}))
         draft.replace(self._plays / address)
+
+    def held(self, address: str) -> Path:
+        """The file that is there once the tool waits, as it was told to, with this address."""
+        return self.directory / "held" / address
 
     @contextmanager
     def with_file(self, name: str, text: str, mode: int = 0o755) -> Iterator[None]:

@@ -23,6 +23,7 @@ def test_a_flow_that_is_killed_at_a_step_leaves_a_scan_that_ends_whole(ground: G
     assert ground.attempts(ended) == ((1, 0) if point == "after-verdict" else (2, 1))
 
 
+@pytest.mark.short
 def test_nothing_happens_where_nothing_is_armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     failpoint("after-lease")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import pytest
@@ -17,7 +19,7 @@ Kill = Callable[[Ground, Told], None]
 
 
 def _flow(ground: Ground, scan: Told) -> None:
-    ground.kill(ground.flow(scan))
+    ground.kill_flow(scan)
 
 
 def _flow_and_worker(ground: Ground, scan: Told) -> None:
@@ -76,7 +78,7 @@ def test_a_scan_that_loses_its_flow_for_the_third_time_is_given_up(ground: Groun
     plot = ground.plot("hold")
     scan = ground.ask(plot)
     for lost in range(3):
-        ground.kill(until(lambda: ground.flow(scan), 60))
+        ground.kill_flow(scan)
         wait_until_gone(UUID(scan["id"]), 10)
         if lost < 2:
             ground.reach(scan, "RETRY", 40)
@@ -86,11 +88,17 @@ def test_a_scan_that_loses_its_flow_for_the_third_time_is_given_up(ground: Groun
     assert ended["counts"]["hosts"] == 3, "what was found stays"
 
 
-def _whole_worker(ground: Ground, number: int) -> list[int]:
-    family = tree_below(ground.part("worker"))
+@contextmanager
+def _standing_still(ground: Ground) -> Iterator[None]:
+    """The worker, its nursery, their flows and tools."""
     # From the top down: who is stopped starts nothing any more.
-    ground.kill(*family, number=number)
-    return family
+    for pid in tree_below(ground.part("worker")):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        ground.go_on()
 
 
 def test_a_worker_that_stands_still_for_half_a_minute_goes_on(ground: Ground) -> None:
@@ -98,11 +106,10 @@ def test_a_worker_that_stands_still_for_half_a_minute_goes_on(ground: Ground) ->
     plot = ground.plot("hold")
     scan = ground.ask(plot)
     ground.tool(scan)
-    family = _whole_worker(ground, signal.SIGSTOP)
-    ground.behave(plot)
-    time.sleep(30)  # half a lease
-    assert ground.read(scan)["status"] == "STARTED"
-    ground.kill(*family, number=signal.SIGCONT)
+    with _standing_still(ground):
+        ground.behave(plot)
+        time.sleep(30)  # half a lease
+        assert ground.read(scan)["status"] == "STARTED"
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
@@ -119,7 +126,7 @@ def test_a_flow_that_comes_back_after_its_lease_is_fenced(ground: Ground) -> Non
         ground.behave(plot)
         ended = ground.is_whole(scan, plot)
     finally:
-        ground.kill(late, number=signal.SIGCONT)
+        ground.go_on()
     until(lambda: not command_of(late), 30)
     assert ground.attempts(ended) == (2, 1)
     assert ground.read(scan) == ended, "it changed nothing any more"
@@ -162,7 +169,7 @@ def test_a_scan_is_cancelled_in_each_stage(ground: Ground, stage: str) -> None:
         ground.tool(scan)
         until(lambda: any(one["running"] for one in ground.read(scan)["modules"]), 10)
     if stage == "put back":
-        ground.kill(ground.flow(scan))
+        ground.kill_flow(scan)
         ground.reach(scan, "RETRY", 30)
     began = time.monotonic()
     assert ground.act(scan, "cancel").status_code == 202

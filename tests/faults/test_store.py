@@ -103,7 +103,6 @@ def test_a_scan_outlasts_a_lock_on_the_store(ground: Ground) -> None:
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
-@pytest.mark.short
 def test_a_scan_outlasts_a_disk_that_is_full(ground: Ground) -> None:
     if not ground.is_disk_small:
         pytest.skip("no file system can be mounted here: that needs root")

@@ -67,8 +67,7 @@ def _without(ground: Ground, *programs: str) -> Iterator[None]:
 def _killed_with(ground: Ground, plot: Plot) -> tuple[Told, str]:
     """Kill the flow of a scan of this plot; the scan, and what held its tool."""
     scan = ground.ask(plot)
-    ground.tool(scan)
-    ground.kill(ground.flow(scan))
+    ground.kill_flow(scan)
     left = wait_until_gone(UUID(scan["id"]), 10)
     held = [unit.containment for unit in _units(ground, scan) if unit.containment]
     ground.behave(plot)

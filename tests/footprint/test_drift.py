@@ -60,6 +60,22 @@ def told(differences: Iterable[Difference]) -> list[tuple[Change, Record]]:
     return [(each.change, each.record) for each in differences]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_change"),
+    [
+        ("Linux 5.3 - 5.4 (96 %)", "Linux 5.3 - 5.4 (95 %)", False),
+        ("Linux 5.3 - 5.4 (96 %)", "Linux 3.2 or Linux 5.3 - 5.4 or Linux 3.1 (95 %)", False),
+        ("Linux 2.6.32 or FreeBSD 11 (92 %)", "FreeBSD 12 (92 %)", False),
+        ("Linux 5.3 - 5.4 (96 %)", "FreeBSD 12 (92 %)", True),
+        (None, "Linux 5.3 - 5.4 (96 %)", False),
+    ],
+)
+def test_a_system_is_guessed_anew_with_every_look(before: str | None, after: str, is_change: bool) -> None:
+    earlier, later = (scan(unit("nmap", ADDRESS, Host(ADDRESS, os=guess))) for guess in (before, after))
+    steps = [each.steps for each in compare(earlier, later)]
+    assert steps == ([(Step("os", before, after),)] if is_change else [])
+
+
 NETWORK = "127.0.0.0/28"
 CASES: dict[str, tuple[Record, Sequence[tuple[str, str]]]] = {
     "a name that was looked up": (DomainName(NAME), [("dns", NAME)]),
@@ -352,18 +368,39 @@ def _other(value: object) -> object:
     if isinstance(value, Severity):
         return Severity.CRITICAL
     return (
-        (*value, "more") if isinstance(value, tuple) else value + 1 if isinstance(value, int | float) else f"{value}!"
+        (*value, "more")
+        if isinstance(value, tuple)
+        else value + 1
+        if isinstance(value, int | float)
+        else f"another {value}"
     )
 
 
 @pytest.mark.parametrize(("kind", "field"), EVERY_FIELD)
 def test_a_field_that_changed_is_told_from_what_to_what(kind: str, field: str) -> None:
     record = SAMPLES[kind]
-    changed = replace(record, **{field: _other(getattr(record, field))})  # type: ignore[arg-type]
+    value = "Windows 10 (90 %)" if field == "os" else _other(getattr(record, field))
+    changed = replace(record, **{field: value})  # type: ignore[arg-type]
     module, subject = OF_KIND.get(kind, ("whatweb", SITE))
     (found,) = compare(scan(unit(module, subject, record)), scan(unit(module, subject, changed)))
     assert found.change is Change.CHANGED
     assert found.steps == (Step(field, getattr(record, field), getattr(changed, field)),)
+
+
+@pytest.mark.parametrize("guess", ["Linux 5.3 - 5.4 or Linux 3.1 (95 %)", "FreeBSD 13 or Linux 5 (88 %)", None])
+def test_a_guess_at_an_operating_system_that_wavers_is_no_change(guess: str | None) -> None:
+    host = SAMPLES["host"]
+    other = replace(host, os=guess)  # type: ignore[arg-type]
+    for one, another in ((host, other), (other, host)):
+        assert compare(scan(unit("nmap", ADDRESS, one)), scan(unit("nmap", ADDRESS, another))) == ()
+
+
+def test_an_address_goes_with_the_name_that_led_to_it_where_the_name_is_only_known_by_guessing() -> None:
+    guessed, led = unit("dns_brute", "example.test", DomainName(NAME)), unit("dns", NAME, Host(ADDRESS, NAME))
+    (name, address) = compare(scan(guessed, led), scan(unit("dns_brute", "example.test")))
+    assert (name.change, address.change, address.reason) == (Change.GONE, Change.GONE, f"{NAME} is gone")
+    failed = compare(scan(guessed, led), scan(unit("dns_brute", "example.test", outcome=Outcome.NOT_LOOKED_AT)))
+    assert [each.change for each in failed] == [Change.NOT_LOOKED_AT] * 2
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -195,7 +195,7 @@ def test_a_success_summarises_its_warnings_and_names_failed_modules_with_their_h
         ("warnings", f"`pulsar status {ended.id}` shows them all"),
     ]
     assert told.explanation == (
-        "The scan of 127.0.0.1 ended after 20 s: SUCCESS. All that was planned was looked at: 3 hosts. "
+        "The scan of 127.0.0.1 ended after 20 s: SUCCESS. Not all that was planned was looked at; found: 3 hosts. "
         "Skipped: amass: not installed (2 units) (make tools). Failed: tls: no reason was given. "
         f"2 warnings, the first: amass: not installed (apt) (`pulsar status {ended.id}` shows them all)."
     )

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from footprint.change_words import brief
 from footprint.delivery_plan import (
     BURST,
     FIRST_PAUSE,
@@ -107,6 +108,15 @@ def test_a_message_has_counts_the_first_lines_and_links() -> None:
         f"Prefect run: https://prefect.test/runs/flow-run/{RUN}",
         f"Event: {number}",
     ]
+
+
+def test_digests_and_times_are_short_for_people() -> None:
+    digest = "0123456789abcdef" * 4
+    assert brief(f"certificate {digest}: not_after 2027-01-01T09:30:59+00:00") == (
+        "certificate 0123456789ab…: not_after 2027-01-01 09:30 UTC"
+    )
+    for other in (digest[:-1], f"{digest}0", "2027-01-01T09:30:59+02:00"):
+        assert brief(other) == other
 
 
 def test_a_digest_has_a_line_for_each_scan() -> None:

@@ -109,9 +109,11 @@ def test_a_store_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
 def test_a_postgresql_that_takes_no_writes_is_unavailable(postgres_url: str) -> None:
     url = new_postgres_database(postgres_url)
     migrate(url)
-    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+    operator = create_engine(url, isolation_level="AUTOCOMMIT")
+    with operator.connect() as connection:
         name = url.rpartition("/")[2]
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    operator.dispose()
     store = open_store(url)
     with store.read() as session:
         assert session.scalars(select(Scan)).all() == []
