@@ -163,27 +163,29 @@ def _locked(store: Store) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _told(store: Store, pragma: str, undone: str) -> Iterator[None]:
-    """Have SQLite itself refuse what each connection writes."""
+class _Told(AbstractContextManager[None]):
+    """Has SQLite itself refuse what each connection writes, while it is entered."""
 
-    def tell(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute(pragma)
+    def __init__(self, store: Store, on: str, off: str) -> None:
+        self._on, self._off, self._is_on = on, off, False
+        event.listen(store.engine, "checkout", self._tell)
 
-    event.listen(store.engine, "checkout", tell)
-    try:
-        yield
-    finally:
-        event.remove(store.engine, "checkout", tell)
-        event.listen(store.engine, "checkout", lambda connection, *_: connection.execute(undone))
+    def _tell(self, connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA {self._on if self._is_on else self._off}")
+
+    def __enter__(self) -> None:
+        self._is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_on = False
 
 
 def _read_only(store: Store) -> AbstractContextManager[None]:
-    return _told(store, "PRAGMA query_only=ON", "PRAGMA query_only=OFF")
+    return _Told(store, "query_only=ON", "query_only=OFF")
 
 
 def _full(store: Store) -> AbstractContextManager[None]:
-    return _told(store, "PRAGMA max_page_count=1", "PRAGMA max_page_count=1073741823")
+    return _Told(store, "max_page_count=1", "max_page_count=1073741823")
 
 
 @contextmanager
