@@ -201,6 +201,7 @@ def _state(state: State, run: FlowRun) -> RunState:
         state.message or "",
         has_started=run.run_count > 0,
         ended_at=run.end_time,
+        since=state.timestamp,
     )
 
 

@@ -19,10 +19,13 @@ LONGEST_GAP = 5.0
 START_PATIENCE = timedelta(seconds=60)
 """How long a run that is to be taken up again may say that it runs, before that counts as what is left of the last."""
 
+TAKEN_PATIENCE = timedelta(seconds=60)
+"""How long a run that a worker has taken may go without its flow's having begun. One that is later is fenced."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A Prefect flow run, as far as a scan needs it."""
+    """A Prefect flow run, as far as a scan needs it. `since` is when it came to its state, by Prefect's clock."""
 
     id: UUID
     type: str
@@ -30,6 +33,7 @@ class RunState:
     message: str
     has_started: bool
     ended_at: datetime | None
+    since: datetime | None = None
 
     @property
     def status(self) -> Status:
@@ -67,7 +71,7 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class Reschedule:
-    """It is time for the next attempt: the run must be given to Prefect again."""
+    """It is time for the next attempt, or for the first where a worker dropped it: Prefect must have the run again."""
 
 
 class Silence:
@@ -110,8 +114,9 @@ def reconcile(scan: Live, run: RunState | None, silent: float, at: datetime) -> 
         return Ended(Verdict(Status.REVOKED), "Cancelled", at=run.ended_at)
     if scan.is_cancelled and scan.resume_at is not None and scan.lease_until is None:
         return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # it was put back as it was cancelled
-    if scan.resume_at is not None:
-        return Reschedule() if _is_due(scan.resume_at, run, at) else _seen(scan, run)
+    is_due = _was_dropped(scan, run, at) or _is_due(scan, run, at)
+    if is_due or scan.resume_at is not None:
+        return Reschedule() if is_due else _seen(scan, run)
     if run.status.is_terminal:
         return _crashed(scan, run, at) if run.type == "CRASHED" else Ended(_verdict(run), run.name, at=run.ended_at)
     if is_silent:
@@ -128,10 +133,21 @@ def _seen(scan: Live, run: RunState) -> Seen | None:
     return Seen(status, run.name, is_cancelled)
 
 
-def _is_due(resume_at: datetime, run: RunState, at: datetime) -> bool:
-    if run.type in ("SCHEDULED", "PENDING"):
+def _was_dropped(scan: Live, run: RunState, at: datetime) -> bool:
+    """True where a worker took the run and its flow never began: both died in between, and no other is offered it.
+
+    A run that is to be taken up again may still say that it runs, of its last attempt: `_is_due` waits for that.
+    """
+    is_taken = run.type == "PENDING" or (run.type == "RUNNING" and scan.resume_at is None)
+    if not is_taken or run.since is None or scan.lease_until is not None:
         return False
-    return at >= (resume_at if run.status.is_terminal else resume_at + START_PATIENCE)
+    return at - run.since > TAKEN_PATIENCE
+
+
+def _is_due(scan: Live, run: RunState, at: datetime) -> bool:
+    if scan.resume_at is None or run.type in ("SCHEDULED", "PENDING"):
+        return False
+    return at >= (scan.resume_at if run.status.is_terminal else scan.resume_at + START_PATIENCE)
 
 
 def _crashed(scan: Live, run: RunState, at: datetime) -> PutBack | Ended:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from tests.faults.ground import Ground, Told, until
-from tests.faults.stage import command_of, parent_of, tree_below
+from tests.faults.stage import command_of, name_of, parent_of, tree_below
 from tests.processes import marked, wait_until_gone
 
 Kill = Callable[[Ground, Told], None]
@@ -72,6 +72,19 @@ def test_a_flow_outlives_its_worker_and_ends_its_scan(ground: Ground) -> None:
     ground.await_part("worker", old)
     plot = ground.plot()
     ground.is_whole(ground.ask(plot), plot)  # the new worker works
+
+
+def test_a_scan_that_a_worker_took_and_did_not_start_is_taken_up_by_the_next(ground: Ground) -> None:
+    ground.undisturbed()
+    plot = ground.plot()
+    worker = ground.part("worker")
+    (nursery,) = (pid for pid in tree_below(worker) if parent_of(pid) == worker and name_of(pid) != "pulsar-run")
+    ground.kill(nursery, number=signal.SIGSTOP)
+    scan = ground.ask(plot)
+    until(lambda: ground.prefect.get(f"/flow_runs/{scan['task_id']}").json()["state"]["type"] == "PENDING", 30)
+    time.sleep(1)  # its request for a process is on the way
+    ground.kill(worker, nursery)
+    assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
 def test_a_scan_that_loses_its_flow_for_the_third_time_is_given_up(ground: Ground) -> None:

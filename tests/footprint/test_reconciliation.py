@@ -93,6 +93,27 @@ def test_a_scan_that_was_put_back_is_rescheduled_when_its_time_has_come(run: Run
     assert reconcile(waiting, run, 0, NOW) == step
 
 
+@pytest.mark.parametrize(
+    ("kind", "seconds", "lease", "resume_at", "is_dropped"),
+    [
+        ("PENDING", 61, None, None, True),
+        ("RUNNING", 61, None, None, True),
+        ("PENDING", 61, None, NOW + timedelta(hours=1), True),
+        ("RUNNING", 61, None, NOW + timedelta(hours=1), False),
+        ("PENDING", 59, None, None, False),
+        ("RUNNING", 61, timedelta(seconds=30), None, False),
+        ("SCHEDULED", 3600, None, None, False),
+    ],
+)
+def test_a_run_that_a_worker_took_and_dropped_is_given_to_prefect_again(
+    kind: str, seconds: int, lease: timedelta | None, resume_at: datetime | None, is_dropped: bool
+) -> None:
+    scan = replace(_live(Status.PENDING, "Submitting", lease), resume_at=resume_at)
+    run = replace(_run(kind), since=NOW - timedelta(seconds=seconds))
+    assert (reconcile(scan, run, 0, NOW) == Reschedule()) is is_dropped
+    assert reconcile(scan, replace(run, since=None), 0, NOW) != Reschedule()
+
+
 def test_a_crash_after_it_was_rescheduled_is_another_loss() -> None:
     assert isinstance(reconcile(_live(Status.RETRY), _run("CRASHED"), 0, NOW), PutBack)
 
