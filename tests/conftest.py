@@ -36,6 +36,7 @@ OWN_PLATFORM = {"test_estate.py", "test_two_platforms.py"}
 """Tests of e2e/ that start platforms of their own."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests are spread over processes, those of a file stay together, and those that share the platform."""
     for item in items:
