@@ -38,7 +38,7 @@ recurring: ## scan a small estate every minute while it changes, and see who is 
 
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
-	@.venv/bin/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; twenty minutes)
 	@./setup.sh test

@@ -31,21 +31,6 @@ POSTGRES_USER = "nobody"
 """PostgreSQL refuses to run as root; this account is on every Debian and Ubuntu."""
 
 
-HERE = Path(__file__).parent
-OWN_PLATFORM = {"test_estate.py", "test_two_platforms.py"}
-"""Tests of e2e/ that start platforms of their own."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests are spread over processes, those of a file stay together, and those that share the platform."""
-    for item in items:
-        place = item.path.relative_to(HERE)
-        shares = place.parts[0] == "e2e" and place.name not in OWN_PLATFORM
-        group = "platform" if shares else place.parts[0] if place.parts[0] == "faults" else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def in_turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Where tests are spread over processes, one that is marked `alone` runs while no other does."""
