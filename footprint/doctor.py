@@ -272,10 +272,10 @@ def judge_leftovers(names: Sequence[str], spool: SpoolSeen = NO_SPOOL) -> Line:
         found.append(f"{len(names)} directories of scans that are over: {_some(sorted(names))}")
         remedies.append(CHECKS["leftovers"].remedy)
     if spool.waiting:
-        found.append(f"{spool.waiting} results in the spool wait for the store, of {_some(spool.scans)}")
+        found.append(f"results in the spool that wait for the store: {spool.waiting}, of {_some(spool.scans)}")
         remedies.append("mend the store: the scan goes on then, or `pulsar explain ID` says why not")
     if spool.broken:
-        found.append(f"{spool.broken} files in the spool that cannot be read, of {_some(spool.scans)}")
+        found.append(f"files in the spool that cannot be read: {spool.broken}, of {_some(spool.scans)}")
         remedies.append("their units ran again: they go with their scan's end, or remove them")
     return warn("leftovers", "; ".join(found), "; ".join(remedies)) if found else ok("leftovers", "none")
 

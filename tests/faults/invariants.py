@@ -192,7 +192,8 @@ def _of_files(home: Path, temporary: Path, ended: set[UUID], live: set[UUID]) ->
 
 
 def _files_left(home: Path, temporary: Path, ended: set[UUID], live: set[UUID]) -> list[Path]:
-    work = [path for path in (home / "work").glob("*") if path.name in {str(scan) for scan in ended}]
+    rooms = [*(home / "work").glob("*"), *(home / "spool").glob("*")]
+    work = [path for path in rooms if path.name in {str(scan) for scan in ended}]
     # Of us: the lines that prefect-shell runs, directories of tools, and drafts of what is written whole.
     ours = [path for path in temporary.iterdir() if path.suffix == ".sh" or path.name.startswith(("pulsar-", "unit-"))]
     drafts = [path for path in home.iterdir() if path.suffix in (".new", ".draft")]

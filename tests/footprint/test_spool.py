@@ -176,6 +176,7 @@ def test_the_doctor_names_what_is_in_the_spool() -> None:
     line = doctor.judge_leftovers([], SpoolSeen(2, 1, ("5aa0fc9a",)))
     assert line.health is Health.WARN
     assert line.detail == (
-        "2 results in the spool wait for the store, of 5aa0fc9a; 1 files in the spool that cannot be read, of 5aa0fc9a"
+        "results in the spool that wait for the store: 2, of 5aa0fc9a; "
+        "files in the spool that cannot be read: 1, of 5aa0fc9a"
     )
     assert "explain" in line.remedy
