@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from alembic.script import ScriptDirectory
+from alembic import command
 from sqlalchemy import func, select, text, update
 
 from footprint.errors import BackupFailed, Conflict, InvalidBackup, ToolMissing
@@ -29,6 +29,7 @@ from tasks.copies import back_up, check, restore
 from tests.footprint.test_differences import ADDRESS, NEW, WEB, asked, scanned
 
 BOTH = asked("nmap", Host(ADDRESS), Host(ADDRESS), WEB, Service(ADDRESS, 22))
+EARLIER = "0011"
 
 
 @pytest.fixture
@@ -140,11 +141,13 @@ def test_an_earlier_versions_copy_is_brought_to_this_shape(tmp_path: Path) -> No
     settings = Settings(home=tmp_path / "home")
     migrate(settings.store_url)
     copy = back_up(settings).path
-    earlier = ScriptDirectory.from_config(engine._config()).get_revision("0012").down_revision
-    with sqlite3.connect(copy) as connection:
-        connection.executescript("DROP TABLE chores; DROP TABLE tool_checks")
-        connection.execute("UPDATE alembic_version SET version_num = ?", (earlier,))
-    connection.close()
+    copy.unlink()
+    earlier = engine.connect(f"sqlite:///{copy}")
+    with earlier.write() as session:
+        config = engine._config()
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, EARLIER)
+    earlier.close()
     restore(settings, copy)
     assert held(settings.store_url) == (0, 0)
 
