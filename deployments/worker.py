@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 
@@ -19,6 +20,7 @@ from deployments.blueprint import CODE_ROOT, POOL
 from deployments.grace import Grace
 from deployments.nursery import Nursery
 from footprint.errors import InstallationError, StoreNotMigrated, StoreUnavailable
+from footprint.held_directories import clear_forsaken, held_directory
 from footprint.settings import Settings
 
 _ENGINE = ("prefect.flow_engine", "prefect.task_engine", "prefect.runner._workspace_runtime_bootstrap")
@@ -44,7 +46,10 @@ def run_worker(settings: Settings, *, name: str | None) -> None:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = name or f"{socket.gethostname()}-{os.getpid()}"
     nursery = Nursery(root=CODE_ROOT, preload=PRELOAD, log=log)
-    asyncio.run(work(nursery, name=name, tidy=lambda: _tidy(settings), grace=settings.grace_seconds))
+    with held_directory(settings.work_dir, "worker-") as temporary:
+        # Prefect's runner keeps a directory where temporary files are kept, and a kill -9 leaves it there.
+        tempfile.tempdir = str(temporary)
+        asyncio.run(work(nursery, name=name, tidy=lambda: _tidy(settings), grace=settings.grace_seconds))
 
 
 async def work(
@@ -77,6 +82,7 @@ async def work(
 
 
 def _tidy(settings: Settings) -> None:
+    clear_forsaken(settings.work_dir)
     _take_down_fences(settings)
     _clear_spool(settings)
 

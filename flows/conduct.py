@@ -88,8 +88,7 @@ class Conductor:
         self._is_away = False
 
     def __enter__(self) -> Conductor:
-        # prefect-shell writes its line into a file where temporary files are kept, and a kill -9 leaves it there:
-        # so they are kept with the scan, and go with it.
+        # A kill -9 leaves temporary files, whoever made them: so they are kept with the scan, and go with it.
         self._directory = self._here.settings.work_dir / str(self._scan.id)
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         tempfile.tempdir = str(self._directory)

@@ -1,16 +1,17 @@
 """The one place where foreign programs are started, watched and ended.
 
-A program gets an argument list, files in a directory of its own, an environment of two variables, /dev/null as its
+A program gets an argument list, files in a directory of its own, an environment of a few variables, /dev/null as its
 input, separate files for its output and errors, a limit on what it may write and on how long it may take. It runs in
 a process namespace of its own that dies with it, and with us: nothing of it outlives its unit, also not after a
 kill -9 of the flow.
 
 The start itself is prefect-shell's, with one line of shell in which every word is quoted and none is a user's: targets
-travel in files.
+travel in files. The line is no file: one would be left wherever its process is killed.
 """
 
 from __future__ import annotations
 
+import abc
 import logging
 import os
 import shlex
@@ -32,6 +33,7 @@ from prefect_shell import ShellOperation
 
 from footprint.errors import InstallationError
 from footprint.failpoints import failpoint
+from footprint.held_directories import held_directory
 from footprint.settings import Settings
 from footprint.text import clean
 from tasks.own_user import PLACE, become, contained_in, give
@@ -72,7 +74,18 @@ class _OfPrefectShell(logging.Filter):
         return "prefect_shell" not in record.pathname
 
 
-for _name in ("prefect.task_runs", "prefect.ShellOperation"):
+class _Line(ShellOperation, abc.ABC):  # type: ignore[misc] # without types; with ABC it is in no registry of Prefect's
+    """One line, given to the shell as an argument: prefect-shell would write it into a file first.
+
+    It builds on an inner seam of prefect-shell 0.3, which is why the version is pinned.
+    """
+
+    @contextmanager
+    def _prep_trigger_command(self) -> Iterator[list[str]]:
+        yield ["sh", "-c", *self.commands]
+
+
+for _name in ("prefect.task_runs", "prefect.ShellOperation", f"prefect.{_Line.__name__}"):
     logging.getLogger(_name).addFilter(_OfPrefectShell())
 
 
@@ -150,7 +163,7 @@ def run(
     `watch` is given each new piece of its output about once a second. Returns what it wrote: at most `OUTPUT_CAP`
     bytes of output (or what it is confined to), undecodable bytes replaced, and the last `STDERR_KEPT` of its errors.
     """
-    with _directory(limits.work_dir) as directory:
+    with held_directory(limits.work_dir, "unit-") as directory:
         for name, text in command.files.items():
             (directory / name).write_text(text)
         for number, data in enumerate(confined.data if confined else ()):
@@ -158,13 +171,6 @@ def run(
         if limits.uid is not None:
             give(directory, limits.uid)
         return _run(command, replace(limits, work_dir=directory), confined or containment(), watch)
-
-
-@contextmanager
-def _directory(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=parent, prefix="unit-") as directory:
-        yield Path(directory)
 
 
 def _line(command: Command, limits: Limits, contained: Containment | Confinement) -> str:
@@ -175,7 +181,7 @@ def _line(command: Command, limits: Limits, contained: Containment | Confinement
         opened = "".join(f" {number + 2}<{DATA}{number}" for number in range(1, len(contained.data)))
         return f"exec {shlex.join(words)} >stdout 2>stderr <{DATA}0{opened}"
     place = limits.work_dir if limits.uid is None else PLACE
-    environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={place}"]
+    environment = ["env", "-i", f"PATH={search_path()}", "LC_ALL=C", f"HOME={place}", f"TMPDIR={place}"]
     if limits.mark:
         environment.append(f"PULSAR_SCAN={limits.mark}")
     size = "unlimited" if limits.may_write is None else limits.may_write
@@ -197,13 +203,8 @@ def _around(limits: Limits, contained: Containment) -> tuple[tuple[str, ...], tu
 def _run(command: Command, limits: Limits, contained: Containment | Confinement, watch: Watcher) -> Output:
     confined = contained if isinstance(contained, Confinement) else None
     started = time.monotonic()
-    operation = ShellOperation(  # noqa: S604 -- names the shell; _line says why its line is safe
-        commands=[_line(command, limits, contained)],
-        stream_output=False,
-        working_dir=limits.work_dir,
-        shell="sh",
-        extension=f".{os.getpid()}.sh",
-    )
+    line = _line(command, limits, contained)
+    operation = _Line(commands=[line], stream_output=False, working_dir=limits.work_dir)
     with operation:
         process = operation.trigger()
         if limits.mark:

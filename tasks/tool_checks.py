@@ -6,8 +6,6 @@ would say that things are gone. What sends to networks or to the public cannot b
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from uuid import uuid4
 
 from footprint.admission import scope_of
 from footprint.errors import InstallationError, OutputNotUnderstood
+from footprint.held_directories import held_directory
 from footprint.policy import ScanPolicy
 from footprint.records import (
     Certificate,
@@ -157,16 +156,13 @@ def _insist(trial: Trial, settings: Settings) -> tuple[Outcome, str]:
 
 
 def _try(trial: Trial, settings: Settings) -> tuple[Outcome, str]:
-    settings.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=CHECK_DIRECTORY, dir=settings.work_dir))
     try:
         with ExitStack() as stack:
+            directory = stack.enter_context(held_directory(settings.work_dir, CHECK_DIRECTORY))
             decoy = stack.enter_context(trial.decoy(directory))
             settled = carry_out(*_asking(trial, decoy.port, settings, directory))
     except (OSError, ImportError) as trouble:
         return Outcome.NOT_CHECKED, f"no server could be made for it: {trouble}"
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     return _judge(trial, settled, decoy.port)
 
 

@@ -1,4 +1,4 @@
-"""What killed flows leave on this machine's disk: the work directories of scans that have ended."""
+"""What killed processes leave on this machine's disk: the work directories of scans that have ended, and their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from footprint.held_directories import clear_forsaken
 from footprint.home_disk import leftovers
 from footprint.states import LIVE
 from footprint.store.engine import Store
@@ -21,8 +22,10 @@ PATIENCE = timedelta(seconds=20)
 def clear_leftovers(store: Store, work_dir: Path) -> list[UUID]:
     """Remove the directories of scans that ended a while ago; returns whose they were. Raises `StoreUnavailable`.
 
-    A directory of a scan that the store does not know is left: it may be another installation's.
+    A directory of a scan that the store does not know is left: it may be another installation's. What belonged to a
+    process that is dead, and to no scan, goes too.
     """
+    clear_forsaken(work_dir)
     there = [UUID(name) for name in leftovers(work_dir, ())]
     if not there:
         return []

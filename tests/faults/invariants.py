@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import time
@@ -16,6 +18,7 @@ from sqlalchemy import UniqueConstraint, func, select, text
 from sqlalchemy.orm import Session
 
 from footprint.errors import StoreUnavailable
+from footprint.held_directories import PREFIXES
 from footprint.states import LIVE, TERMINAL, Status
 from footprint.store import Store
 from footprint.store.claim_table import ClaimRow
@@ -93,7 +96,8 @@ def violations(store: Store, home: Path, temporary: Path) -> list[str]:
     with store.read() as session:
         ended = set(session.scalars(select(Scan.id).where(Scan.status.in_(TERMINAL))))
         live = set(session.scalars(select(Scan.id).where(Scan.status.in_(LIVE))))
-        found = [*_of_rows(session), *_of_scans(session), *_of_units(session), *_of_databases_own(session)]
+        found = [*_of_rows(session), *_of_scans(session), *_of_receipts(session), *_of_units(session)]
+        found += _of_databases_own(session)
     found += _of_processes(ended)
     return [*found, *_of_files(home, temporary, ended, live), *_of_fences()]
 
@@ -135,6 +139,15 @@ def _of_scans(session: Session) -> list[str]:
         elif status is Status.RETRY and not scan.waiting:
             found.append(f"{name} waits and does not say for what")
     return found
+
+
+def _of_receipts(session: Session) -> list[str]:
+    """Nobody says that a scan is revoked without having looked what is left of it."""
+    without = select(Scan.id).where(
+        Scan.status == Status.REVOKED,
+        Scan.cancelled_at.is_(None) | Scan.processes_ended.is_(None) | Scan.processes_gone_at.is_(None),
+    )
+    return [f"scan {scan_id} was revoked without a receipt" for scan_id in session.scalars(without)]
 
 
 def _of_units(session: Session) -> list[str]:
@@ -194,10 +207,25 @@ def _of_files(home: Path, temporary: Path, ended: set[UUID], live: set[UUID]) ->
 def _files_left(home: Path, temporary: Path, ended: set[UUID], live: set[UUID]) -> list[Path]:
     rooms = [*(home / "work").glob("*"), *(home / "spool").glob("*")]
     work = [path for path in rooms if path.name in {str(scan) for scan in ended}]
-    # Of us: the lines that prefect-shell runs, directories of tools, and drafts of what is written whole.
-    ours = [path for path in temporary.iterdir() if path.suffix == ".sh" or path.name.startswith(("pulsar-", "unit-"))]
+    forsaken = [path for path in (home / "work").glob("*-*") if path.name.startswith(PREFIXES) and _is_forsaken(path)]
     drafts = [path for path in home.iterdir() if path.suffix in (".new", ".draft")]
-    return [*work, *drafts, *([] if live else ours)]
+    # What a part keeps where temporary files are kept by default nobody would ever clear away.
+    return [*work, *forsaken, *drafts, *([] if live else temporary.iterdir())]
+
+
+def _is_forsaken(path: Path) -> bool:
+    """Whether the process is gone that a directory belongs to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _of_fences() -> list[str]:

@@ -57,7 +57,7 @@ def test_it_reads_and_writes_its_directory_and_nothing_of_ours(limits: Limits, t
 def test_the_environment_holds_nothing_of_ours(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
     names = {line.partition("=")[0] for line in run(Command(("env",)), limits).stdout.splitlines()}
-    assert names - {"PWD"} == {"PATH", "LC_ALL", "HOME", "PULSAR_SCAN"}
+    assert names - {"PWD"} == {"PATH", "LC_ALL", "HOME", "TMPDIR", "PULSAR_SCAN"}
 
 
 @pytest.mark.parametrize("trick", ["ln -s /etc/shadow", "mkfifo", "mkdir"])

@@ -48,7 +48,7 @@ def test_the_environment_holds_nothing_of_ours(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
     limits = _limits(tmp_path)
     names = {line.partition("=")[0] for line in run(Command(("env",)), limits).stdout.splitlines()}
-    assert names - {"PWD"} == {"PATH", "LC_ALL", "HOME", "PULSAR_SCAN"}  # bubblewrap says where it is, too
+    assert names - {"PWD"} == {"PATH", "LC_ALL", "HOME", "TMPDIR", "PULSAR_SCAN"}  # bubblewrap says where it is, too
 
 
 def test_its_input_is_empty_and_it_leaves_no_core(tmp_path: Path) -> None:
@@ -155,7 +155,11 @@ def test_nothing_survives_a_kill_of_the_process_that_started_it(tmp_path: Path, 
         "_run(Command(('sh', 'script')), Limits(120, Path(sys.argv[1]), UUID(sys.argv[2])), "
         "Containment(sys.argv[3]), print)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, tmp_path, str(mark), contained], stdout=subprocess.DEVNULL)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    words = [sys.executable, "-c", code, str(tmp_path), str(mark), str(contained)]
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment)
     try:
         wait_until_there(mark)
         until = time.monotonic() + 20
@@ -170,6 +174,7 @@ def test_nothing_survives_a_kill_of_the_process_that_started_it(tmp_path: Path, 
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == set()
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_best_containment_that_works_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
