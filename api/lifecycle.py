@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
 from api.asking import Desk
@@ -16,12 +17,13 @@ from api.schemas import PurgeOut, ScanOut
 from footprint.admission import scope_of
 from footprint.errors import PrefectUnavailable
 from footprint.settings import Settings
-from footprint.store.cancelling import delete_scan, request_cancel, revoke_waiting
+from footprint.store.cancelling import delete_scan, is_put_back, request_cancel, revoke_put_back, revoke_waiting
 from footprint.store.resumption import again, take_over
 from footprint.store.scans import insert_scan
 from footprint.store.tables import Scan
 from footprint.store.views import scan_by_id
 from tasks.authorization import require_authorization
+from tasks.strays import end_all_of
 
 RETRY_SECONDS = 5.0
 
@@ -42,7 +44,12 @@ class Lifecycle:
 
         Raises `NotFound`, or `Conflict` where it has ended.
         """
-        scan = await self._desk.write(lambda session: ScanOut.of(request_cancel(session, scan_id)))
+        scan, was_put_back = await self._desk.write(partial(_marked, scan_id=scan_id))
+        if was_put_back:
+            # No flow would see the mark, and a lost one may have left something: it is looked for, as everywhere.
+            processes, left = await run_in_threadpool(end_all_of, scan_id)
+            revoke = partial(revoke_put_back, scan_id=scan_id, processes=processes, left=left)
+            scan = await self._desk.write(lambda session: ScanOut.of(revoke(session)))
         with suppress(PrefectUnavailable):
             await self._prefect.cancel(scan.task_id, is_over=scan.status.is_terminal)
         return scan
@@ -100,3 +107,8 @@ class Lifecycle:
         scan, _ = insert_scan(session, new)
         require_authorization(session, self._settings, new)
         return scan
+
+
+def _marked(session: Session, scan_id: UUID) -> tuple[ScanOut, bool]:
+    scan = request_cancel(session, scan_id)
+    return ScanOut.of(scan), is_put_back(scan)

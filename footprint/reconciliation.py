@@ -112,8 +112,8 @@ def reconcile(scan: Live, run: RunState | None, silent: float, at: datetime) -> 
         return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # no flow is there to hear of it
     if run.status.is_terminal and (scan.is_cancelled or run.status is Status.REVOKED):
         return Ended(Verdict(Status.REVOKED), "Cancelled", at=run.ended_at)
-    if scan.is_cancelled and scan.resume_at is not None and scan.lease_until is None:
-        return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # it was put back as it was cancelled
+    if scan.is_cancelled and scan.lease_until is None:
+        return Ended(Verdict(Status.REVOKED), "Cancelled", lost=True)  # it was put back before, or as it was cancelled
     is_due = _was_dropped(scan, run, at) or _is_due(scan, run, at)
     if is_due or scan.resume_at is not None:
         return Reschedule() if is_due else _seen(scan, run)

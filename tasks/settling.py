@@ -15,7 +15,7 @@ from footprint.store.endings import finish
 from footprint.store.engine import Store
 from footprint.store.resumption import note_rescheduled, put_back
 from footprint.store.scans import Live, observe
-from tasks.strays import end_processes_of, processes_of
+from tasks.strays import end_all_of, end_processes_of
 
 log = logging.getLogger("pulsar.settling")
 
@@ -26,9 +26,13 @@ def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
     What a killed flow could not take with it is removed, where it was on this machine; and what one that only stands
     still has at work is ended, which the next attempt does anew.
     """
-    if isinstance(step, Ended) and step.verdict.status is Status.REVOKED and not _is_free(store, scan):
-        return False  # its receipt must not say so; who looks next tries again
-    changed, said = _written(store, scan, step)
+    processes = None
+    if isinstance(step, Ended) and step.verdict.status is Status.REVOKED:
+        processes, left = end_all_of(scan.id)
+        if left:
+            _say_stuck(store, scan, left)
+            return False  # its receipt must not say so; who looks next tries again
+    changed, said = _written(store, scan, step, processes)
     if changed and said:
         log.warning("scan %s %s", scan.id, said)
     # Of one that was not put back another attempt has it, and the directory is that one's.
@@ -38,22 +42,19 @@ def settle(store: Store, scan: Live, step: Step, work_dir: Path) -> bool:
     return changed
 
 
-def _is_free(store: Store, scan: Live) -> bool:
-    """Whether no process of it is left on this machine, by now."""
-    if end_processes_of(scan.id):
-        return True
+def _say_stuck(store: Store, scan: Live, left: set[int]) -> None:
     with store.write() as session:
-        said = note_stuck(session, scan.id, processes_of(scan.id))
+        said = note_stuck(session, scan.id, left)
     log.error("scan %s is not revoked yet: %s", scan.id, said)
-    return False
 
 
-def _written(store: Store, scan: Live, step: Step) -> tuple[bool, str]:
+def _written(store: Store, scan: Live, step: Step, processes: int | None) -> tuple[bool, str]:
     with store.write() as session:
         match step:
             case Ended(verdict, state, at):
                 reason = verdict.error or verdict.status
-                return finish(session, scan.id, verdict, state, at=at), f"ended outside its flow: {reason}"
+                is_ended = finish(session, scan.id, verdict, state, at=at, processes=processes)
+                return is_ended, f"ended outside its flow: {reason}"
             case PutBack(reason, resume_at):
                 back = put_back(session, scan.id, attempt=scan.attempt, reason=reason, at=resume_at, losses=scan.losses)
                 return back, f"is resumed: {reason}"

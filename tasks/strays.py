@@ -49,6 +49,13 @@ def end_processes_of(scan_id: UUID) -> bool:
     return True
 
 
+def end_all_of(scan_id: UUID) -> tuple[int, set[int]]:
+    """End what is left of a scan on this machine: how many processes that were, and which could not be ended."""
+    found = processes_of(scan_id)
+    left = set() if end_processes_of(scan_id) else processes_of(scan_id)
+    return len(found - left), left
+
+
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)

@@ -21,16 +21,36 @@ REVOKED = "Cancelled"
 def request_cancel(session: Session, scan_id: UUID) -> Scan:
     """Ask for a scan's end; asking again changes nothing.
 
-    One that no flow is at work on ends here and now. Else its flow sees the mark within a second, whether Prefect
-    answers or not. Raises `NotFound`, or `Conflict` where the scan has ended.
+    One that no flow ever took up ends here and now. One that was put back is for `revoke_put_back`; else its flow sees
+    the mark within a second, whether Prefect answers or not. Raises `NotFound`, or `Conflict` where the scan has ended.
     """
     scan = _held(session, scan_id)
     if Status(scan.status).is_terminal:
         raise Conflict(f"the scan has ended already: {scan.status}")
     scan.cancelled_at = scan.cancelled_at or now()
     session.flush()
-    if scan.lease_until is None:
+    if scan.lease_until is None and not scan.attempt:
         finish(session, scan_id, Verdict(Status.REVOKED), REVOKED, processes=0)
+        session.refresh(scan)
+    return scan
+
+
+def is_put_back(scan: Scan) -> bool:
+    """Whether no flow is at work on a scan, and one was: something of it may be left."""
+    return scan.lease_until is None and scan.attempt > 0 and not Status(scan.status).is_terminal
+
+
+def revoke_put_back(session: Session, scan_id: UUID, *, processes: int, left: Collection[int]) -> Scan:
+    """End a cancelled scan that was put back, after a look at its processes: so many were ended, and `left` were not.
+
+    Nothing is changed of one that is not put back any more. Raises `NotFound`.
+    """
+    scan = _held(session, scan_id)
+    if is_put_back(scan):
+        if left:
+            note_stuck(session, scan_id, left)
+        else:
+            finish(session, scan_id, Verdict(Status.REVOKED), REVOKED, processes=processes)
         session.refresh(scan)
     return scan
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -16,14 +19,15 @@ from api.lifecycle import Lifecycle
 from api.prefect import PrefectGateway
 from api.schemas import ScanRequest
 from footprint.admission import admit
-from footprint.errors import PrefectUnavailable, TargetRefused
+from footprint.errors import Conflict, PrefectUnavailable, TargetRefused
 from footprint.records import Host
 from footprint.settings import Settings
 from footprint.states import Status
 from footprint.store import Store
 from footprint.store.endings import finish
+from footprint.store.resumption import put_back
 from footprint.store.scans import attach, begin, insert_scan
-from footprint.store.tables import Scan
+from footprint.store.tables import Scan, now
 from footprint.store.units import Settlement, Unit, plan_unit, settle_unit
 from footprint.verdict import UnitStatus, Verdict
 from footprint.windows import EARLINESS
@@ -95,6 +99,40 @@ async def test_a_cancel_is_told_to_prefect_beside_the_flow(
     prefect, (scan_id, run) = Prefect(), _scan(opened, settings, Status(before))
     assert (await _lifecycle(opened, settings, prefect).cancel(scan_id)).status == after
     assert prefect.cancelled == [(run, is_over)]
+
+
+@pytest.mark.parametrize("is_prefect_there", [True, False])
+async def test_a_cancel_of_what_was_put_back_looks_for_what_is_left_of_it(
+    opened: Store, settings: Settings, *, is_prefect_there: bool
+) -> None:
+    scan_id, _ = _scan(opened, settings, Status.STARTED)
+    with opened.write() as session:
+        put_back(session, scan_id, attempt=1, reason="worker lost", at=now() + timedelta(minutes=1), losses=0)
+    stray = subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], "PULSAR_SCAN": str(scan_id)})
+    try:
+        prefect = Prefect() if is_prefect_there else Away()
+        ended = await _lifecycle(opened, settings, prefect).cancel(scan_id)
+        assert (ended.status, ended.processes_ended) == ("REVOKED", 1)
+        assert ended.processes_gone_at is not None
+        assert stray.wait(5) == -signal.SIGKILL
+        with pytest.raises(Conflict):
+            await _lifecycle(opened, settings, prefect).cancel(scan_id)
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+async def test_a_scan_of_which_something_cannot_be_ended_is_not_called_revoked(
+    opened: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan_id, _ = _scan(opened, settings, Status.STARTED)
+    with opened.write() as session:
+        put_back(session, scan_id, attempt=1, reason="worker lost", at=now() + timedelta(minutes=1), losses=0)
+    monkeypatch.setattr(lifecycle, "end_all_of", lambda scan_id: (0, {4711}))
+    stuck = await _lifecycle(opened, settings, Prefect()).cancel(scan_id)
+    assert (stuck.status, stuck.processes_ended) == ("RETRY", None)
+    assert stuck.waiting == "processes of it could not be ended: 4711"
+    assert stuck.cancelled_at is not None
 
 
 async def test_a_cancel_and_a_purge_are_kept_while_prefect_is_away(opened: Store, settings: Settings) -> None:
