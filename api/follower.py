@@ -27,6 +27,8 @@ from tasks.settling import settle
 LOOK_SECONDS = 1.0
 HEALTH_EVERY = 5
 """Looks between two questions after Prefect's health."""
+RETURN_SECONDS = 10.0
+"""What flows that waited for a store get to say that they live, once it is back."""
 CLEAR_EVERY = 10
 """Looks between two at the directories of scans that have ended."""
 FORGOTTEN_AFTER = timedelta(minutes=1)
@@ -55,6 +57,7 @@ class Follower:
         self._on_change = on_change
         self._silence = Silence()
         self._keeper = keeper
+        self._was_away = False
 
     async def run(self) -> None:
         """Look until cancelled; a look that fails is said, and the next one follows."""
@@ -64,6 +67,7 @@ class Follower:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
                     await self._ask_after_health()
                 looks += 1
+                await self._give_flows_time()
                 if looks % CLEAR_EVERY == 0:
                     await run_in_threadpool(clear_leftovers, self._store, self._work_dir)
                     await run_in_threadpool(clear_spool, self._store, self._spool)
@@ -73,11 +77,19 @@ class Follower:
             except PrefectUnavailable as away:
                 self._hear(PrefectHealth(server=False, detail=str(away)))
             except StoreUnavailable as away:
+                self._was_away = True
                 log.warning("%s", away)
             except Exception:
                 # Whatever it was, the scans must still be followed.
                 log.exception("a look at the live scans failed")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _give_flows_time(self) -> None:
+        """Settle nothing right after the store was away: who could not write looks as if it were dead."""
+        if self._was_away:
+            await run_in_threadpool(self._live)
+            self._was_away = False
+            await asyncio.sleep(RETURN_SECONDS)
 
     async def _ask_after_health(self) -> None:
         began_at = datetime.now(UTC)

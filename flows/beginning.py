@@ -6,12 +6,12 @@ from functools import partial
 from uuid import UUID
 
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Crashed, Failed
 from sqlalchemy.orm import Session
 
 from flows.pausing import Waiting
 from footprint.admission import admit
-from footprint.errors import InvalidTarget
+from footprint.errors import InvalidTarget, StoreUnavailable
 from footprint.policy import ScanPolicy
 from footprint.states import Status
 from footprint.store.assets import scope_for
@@ -26,6 +26,7 @@ from footprint.windows import Closed
 from tasks.authorization import require_authorization
 from tasks.installation import Installation, installation
 from tasks.policies import usable_policy
+from tasks.strays import end_all_of
 
 
 def begin_scan(
@@ -33,19 +34,22 @@ def begin_scan(
 ) -> Begun | Waiting | State:
     """Take up the scan of this run; one that was started from Prefect gets its row here.
 
-    Returns what to wait for where its time window is closed, or the run's last state where the scan was cancelled.
-    Raises `RequestError` where the request is not to be carried out, `NotFound` or `Conflict` where the scan is not
-    to be taken up.
+    Returns what to wait for where its time window is closed, or the run's last state where the scan was cancelled, or
+    the store stayed away for longer than anybody waits for it. Raises `RequestError` where the request is not to be
+    carried out, `NotFound` or `Conflict` where the scan is not to be taken up.
     """
-    here = installation()
 
     def take_up(session: Session) -> Begun | Waiting | State:
         known = scan_id or scan_of_task(session, task_id)
         if known is None:
-            known = _insert(session, here, task_id, target=target, policy=policy, comment=comment)
+            known = _insert(session, installation(), task_id, target=target, policy=policy, comment=comment)
         return _hindrance(session, known, task_id) or begin(session, known, task_id)
 
-    return here.store.keep(take_up)
+    try:
+        return installation().store.keep(take_up)
+    except StoreUnavailable as away:
+        # Not failed: a scan whose run crashed is taken up again, once somebody can write that down.
+        return Crashed(message=f"The scan could not begin: {away}")
 
 
 def _insert(session: Session, here: Installation, task_id: UUID, *, target: str, policy: str, comment: str) -> UUID:
@@ -73,7 +77,9 @@ def _hindrance(session: Session, scan_id: UUID, task_id: UUID) -> Waiting | Stat
     if scan.task_id not in (None, task_id):
         return None  # it is not this run's, and `begin` refuses it
     if scan.cancelled_at is not None and not Status(scan.status).is_terminal:
-        finish(session, scan_id, Verdict(Status.REVOKED), REVOKED)
+        processes, left = end_all_of(scan_id)
+        if not left:  # else the API, or the reconciler, goes on trying
+            finish(session, scan_id, Verdict(Status.REVOKED), REVOKED, processes=processes)
         return Cancelled(message="The scan was cancelled before it went on.")
     if (before := predecessor(session, scan)) is not None:
         return _put_back(session, scan, Waiting(now() + LONG, waits_for(before)))

@@ -37,6 +37,8 @@ from tests.faults.invariants import Watch
 
 SECONDS = 20.0
 """How long a store is away: longer than one writer waits (10 s), shorter than a lease (60 s)."""
+AWAY_SECONDS = 10.0
+"""How long a flow that is to begin finds no store: several tries."""
 
 
 def _database(ground: Ground) -> Path:
@@ -117,6 +119,7 @@ def test_a_scan_outlasts_a_disk_that_is_full(ground: Ground) -> None:
 
 
 def test_a_database_file_that_may_only_be_read_is_read_and_refuses_to_be_written(ground: Ground) -> None:
+    ground.undisturbed()  # so that there is something to read
     only_read = open_store(f"sqlite:///file:{_database(ground)}?mode=ro&uri=true")
     try:
         with only_read.read() as session:
@@ -187,6 +190,27 @@ def test_a_scan_outlasts_a_postgresql_that_is_read_only_or_away(
         assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
         ground.settle()
     assert [*watch.violations, *ground.violations()] == []
+
+
+def test_a_flow_that_starts_while_postgresql_is_away_waits_for_it(on_postgres: tuple[Ground, Gateway, str]) -> None:
+    ground, gateway, _ = on_postgres
+    with Watch(ground.store) as watch:
+        ground.undisturbed()
+        plot = ground.plot()
+        with ExitStack() as stack:
+            with ground.paused():
+                scan = ground.ask(plot)
+                stack.enter_context(_away(gateway))
+            until(lambda: _state_of_run(ground, scan) == "RUNNING", 60)
+            time.sleep(AWAY_SECONDS)
+            assert _state_of_run(ground, scan) == "RUNNING"
+        assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
+        ground.settle()
+    assert [*watch.violations, *ground.violations()] == []
+
+
+def _state_of_run(ground: Ground, scan: Told) -> str:
+    return str(ground.prefect.get(f"/flow_runs/{scan['task_id']}").json()["state"]["type"])
 
 
 def test_what_a_unit_found_outlasts_a_store_that_is_away_for_longer_than_a_flow_waits(

@@ -18,11 +18,14 @@ from flows.conduct import Conductor
 from footprint.admission import admit
 from footprint.errors import InvalidPolicy, StoreUnavailable
 from footprint.policy import ScanPolicy
+from footprint.reconciliation import PutBack, RunState, reconcile
 from footprint.records import Host, Service
 from footprint.settings import Settings
-from footprint.store import migrate, open_store
+from footprint.store import engine, migrate, open_store
+from footprint.store.engine import connect
 from footprint.store.policies import add_policy, delete_policy
-from footprint.store.scans import Begun, begin, insert_scan
+from footprint.store.scans import Begun, attach, begin, insert_scan, live_scans
+from footprint.store.tables import now
 from footprint.store.units import Settlement, Unit, begin_unit, finished_units, lose_unit, plan_unit, settle_unit
 from footprint.store.views import scan_by_id, services_of_scan
 from footprint.verdict import UnitStatus
@@ -93,6 +96,30 @@ def scan(here: Installation) -> Begun:
         asked = admit(here.settings, target="127.0.0.1", policy="network_sweep", comment="", origin="api")
         only_nmap = replace(asked, policy=asked.policy.model_copy(update={"modules": {"nmap": {}}}))
         return begin(session, insert_scan(session, only_nmap)[0].id, uuid4())
+
+
+def test_a_scan_that_cannot_begin_because_the_store_stays_away_is_for_another_attempt(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(engine, "RETRY_SECONDS", 0.01)
+    asked = admit(here.settings, target="127.0.0.1", policy="quick", comment="", origin="api")
+    run = uuid4()
+    with here.store.write() as session:
+        scan_id = insert_scan(session, asked)[0].id
+        attach(session, scan_id, run)
+    nowhere = connect("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    monkeypatch.setattr(beginning, "installation", lambda: Installation(here.settings, nowhere))
+    state = beginning.begin_scan(run, scan_id, target="", policy="", comment="")
+    nowhere.close()
+    assert isinstance(state, State)
+    assert (state.type, "the store does not answer" in (state.message or "")) == ("CRASHED", True)
+    with here.store.read() as session:
+        (live,) = live_scans(session)
+    ended = RunState(run, "CRASHED", "Crashed", state.message or "", True, now())
+    step = reconcile(live, ended, 0.0, now())
+    assert isinstance(step, PutBack)
+    assert "the store does not answer" in step.reason
 
 
 def test_a_run_from_prefect_takes_a_policy_of_ones_own(here: Installation) -> None:
