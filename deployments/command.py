@@ -106,7 +106,12 @@ def up() -> None:
 
 @app.command()
 def worker(name: Annotated[str | None, typer.Option(help="What the Prefect UI calls this worker.")] = None) -> None:
-    """Add a worker: to this home's platform, or to the Prefect server that PREFECT_API_URL names."""
+    """Add a worker: to this home's platform, or to the Prefect server that PREFECT_API_URL names.
+
+    At SIGTERM running units get PULSAR_GRACE_SECONDS (10) to end, and up to
+    14 s more go by until all is put back: a supervisor waits that long before
+    it kills, as with `docker stop -t 30` or systemd's `TimeoutStopSec=30`.
+    """
     settings = read_settings()
     # Prefect reads its environment when it is imported.
     os.environ.update(prefect_environment(settings))

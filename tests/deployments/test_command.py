@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from deployments.worker import LONGEST_STOP
 from footprint.durations import duration
 from footprint.policy import PRESETS
+from footprint.settings import Settings
 from tests.deployments.invoking import lines_with, pulsar
 from tests.deployments.rest_stand_in import SCAN_ID, TOKEN, StandIn, nmap_at, scan
 
@@ -39,6 +42,18 @@ def test_a_wrong_setting_is_named_and_not_repeated(server: StandIn, monkeypatch:
     assert result.exit_code == 2
     assert "PULSAR_SCOPE_ALLOW" in result.stderr
     assert "s3cret" not in result.stderr
+
+
+def test_who_stops_a_worker_is_told_how_long_that_takes() -> None:
+    said = " ".join(pulsar("worker", "--help").stdout.split())
+    grace = Settings.model_fields["grace_seconds"].default
+    assert f"PULSAR_GRACE_SECONDS ({grace:g})" in said
+    assert f"up to {LONGEST_STOP} s more" in said
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    told = {how: re.findall(rf"{how}[ =](\d+)", f"{said} {readme}") for how in ("stop -t", "TimeoutStopSec")}
+    for how, seconds in told.items():
+        assert seconds, how
+        assert all(int(one) >= grace + LONGEST_STOP for one in seconds), (how, seconds)
 
 
 @pytest.mark.parametrize("words", [("scans",), ("status", SCAN_ID)])
