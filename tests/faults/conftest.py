@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.clock import CLOCK, PROPERTY, Clock, table
 from tests.faults.ground import Ground, standing
 from tests.faults.invariants import Watch
 
@@ -28,6 +29,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what came of each fault, and how fast."""
+    reports = terminalreporter.getreports("passed")
+    rows = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
+    if rows and config.getoption("--all-faults"):
+        terminalreporter.section("faults: seconds from the fault, or its end where it lasts, to the end of the scan")
+        terminalreporter.write_line("\n".join(table(rows)))
+
+
+@pytest.fixture(autouse=True)
+def clock(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Take the time of what is marked as a fault."""
+    vars(CLOCK).update(vars(Clock()))
+    yield
+    if (marked := request.node.get_closest_marker("fault")) is not None:
+        case = request.node.callspec.id if hasattr(request.node, "callspec") else ""
+        record_property(PROPERTY, CLOCK.row(marked.args[0].format(case)))
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ from footprint.store.tables import CoverageRow, ModuleRun, Scan, Sighting
 from tests.conftest import free_port
 from tests.e2e.conftest import TERMINAL, PrefectClient, take_csrf_token
 from tests.faults import invariants
+from tests.faults.clock import CLOCK
 from tests.faults.gateway import Gateway
 from tests.faults.stage import Stage, command_of, name_of, parent_of, tree_below
 from tests.processes import marked
@@ -144,6 +145,8 @@ class Ground:
 
     def act(self, scan: Told, verb: str) -> httpx.Response:
         """Do something with a scan."""
+        if verb == "cancel":
+            CLOCK.strike()
         return self.api.post(f"/api/scans/{scan['id']}/{verb}/")
 
     def reach(self, scan: Told, status: str, seconds: float = 60) -> Told:
@@ -151,13 +154,17 @@ class Ground:
         found = until(
             lambda: now if (now := self.read(scan))["status"] == status else None, seconds, lambda: self.read(scan)
         )
+        if status in TERMINAL:
+            CLOCK.end(status)
         return cast(Told, found)
 
     def finish(self, scan: Told, seconds: float = 90) -> Told:
         """Wait for a scan's end."""
-        return until(
+        ended = until(
             lambda: now if (now := self.read(scan))["status"] in TERMINAL else None, seconds, lambda: self.read(scan)
         )
+        CLOCK.end(ended["status"])
+        return ended
 
     def result(self, scan: Told, plot: Plot) -> Counter[tuple[str, ...]]:
         """All that a scan knows: each unit's status, inputs, coverage and sightings, and how often each is there."""
@@ -189,6 +196,7 @@ class Ground:
         assert (ended["status"], ended["warnings"], ended["error"]) == ("SUCCESS", [], None), ended
         assert self.result(ended, plot) == self.undisturbed()
         assert ended["counts"]["services"] == 3
+        CLOCK.end(ended["status"], is_whole=True)
         return ended
 
     def products(self, scan: Told) -> dict[tuple[str, int], str | None]:
@@ -231,6 +239,7 @@ class Ground:
         for pid in pids:
             assert pid in own, f"{pid} is not ours"
             os.kill(pid, number)
+        CLOCK.strike()
 
     def flows(self) -> list[int]:
         """The processes of all flows that are at work."""
@@ -274,7 +283,9 @@ class Ground:
 
     def fired(self, point: Point, seconds: float = 60) -> int:
         """Wait for it; the process that came there."""
-        return until(lambda: next((int(path.suffix[1:]) for path in self.points.glob(f"{point}.*")), 0), seconds)
+        pid = until(lambda: next((int(path.suffix[1:]) for path in self.points.glob(f"{point}.*")), 0), seconds)
+        CLOCK.strike()
+        return pid
 
     @contextmanager
     def stalled(self, name: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ from footprint.failpoints import POINTS, VARIABLE, Point, failpoint
 from tests.faults.ground import Ground
 
 
+@pytest.mark.fault("kill -9 of the flow, {}")
 @pytest.mark.parametrize(
     "point", [pytest.param(one, marks=pytest.mark.short) if one == "after-tool" else one for one in POINTS]
 )

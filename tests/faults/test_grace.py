@@ -6,6 +6,7 @@ import signal
 import time
 from uuid import UUID
 
+import pytest
 from sqlalchemy import select
 
 from footprint.store.tables import ModuleRun
@@ -34,6 +35,7 @@ def _held(ground: Ground, scan: Told) -> tuple[str, int]:
     return until(alone, 60, lambda: _units(ground, scan))
 
 
+@pytest.mark.fault("SIGTERM of the worker, the unit ends within the grace")
 def test_a_unit_that_ends_within_the_grace_of_its_worker_is_not_run_again(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold", "ports")
@@ -49,6 +51,7 @@ def test_a_unit_that_ends_within_the_grace_of_its_worker_is_not_run_again(ground
     assert _units(ground, scan)[held] == (1, "done")
 
 
+@pytest.mark.fault("SIGTERM of the worker, the unit outlasts the grace")
 def test_a_unit_that_outlasts_the_grace_of_its_worker_is_stopped_and_done_anew(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold", "ports")

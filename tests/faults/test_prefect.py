@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.faults.clock import CLOCK
 from tests.faults.ground import Ground, until
 from tests.processes import marked
 
@@ -30,9 +31,13 @@ def _answering_503(ground: Ground) -> Iterator[None]:
         assert ground.gateway.refused > before
     finally:
         ground.gateway.open_door()
+        CLOCK.strike()
 
 
-@pytest.mark.parametrize("fault", [_standing_still, _answering_503])
+@pytest.mark.fault("Prefect {} for 30 s")
+@pytest.mark.parametrize(
+    "fault", [pytest.param(_standing_still, id="stands still"), pytest.param(_answering_503, id="answers 503")]
+)
 def test_a_scan_outlasts_a_prefect_that_does_not_answer(ground: Ground, fault: Fault) -> None:
     ground.undisturbed()
     plot, other = ground.plot("hold"), ground.plot("hold")
@@ -66,6 +71,7 @@ def _is_missed(ground: Ground) -> bool:
     return parts["prefect"] == "fail"
 
 
+@pytest.mark.fault("kill -9 of the Prefect server")
 def test_a_prefect_server_that_is_killed_is_started_again_and_the_scan_goes_on(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold")
@@ -81,6 +87,7 @@ def test_a_prefect_server_that_is_killed_is_started_again_and_the_scan_goes_on(g
     assert ground.attempts(ground.is_whole(ground.ask(plot), plot)) == (1, 0), "the old worker takes the next one up"
 
 
+@pytest.mark.fault("kill -9 of server, worker and flow at once")
 def test_everything_is_killed_at_once_and_the_scan_ends_whole(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.faults.clock import CLOCK
 from tests.faults.ground import Ground, Told, until
 from tests.faults.stage import command_of, name_of, parent_of, tree_below
 from tests.processes import marked, wait_until_gone
@@ -35,6 +36,7 @@ def _stop_worker(ground: Ground, scan: Told) -> None:
     ground.kill(ground.part("worker"), number=signal.SIGTERM)
 
 
+@pytest.mark.fault("{}")
 @pytest.mark.parametrize(
     ("kill", "lost", "seconds"),
     [
@@ -59,6 +61,7 @@ def test_a_scan_whose_flow_ends_is_taken_up_again_and_ends_whole(
     assert ground.attempts(ended) == (2, lost)
 
 
+@pytest.mark.fault("kill -9 of the worker")
 @pytest.mark.short
 def test_a_flow_outlives_its_worker_and_ends_its_scan(ground: Ground) -> None:
     ground.undisturbed()
@@ -74,6 +77,7 @@ def test_a_flow_outlives_its_worker_and_ends_its_scan(ground: Ground) -> None:
     ground.is_whole(ground.ask(plot), plot)  # the new worker works
 
 
+@pytest.mark.fault("kill -9 of a worker that has taken a run and not started it")
 def test_a_scan_that_a_worker_took_and_did_not_start_is_taken_up_by_the_next(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot()
@@ -87,6 +91,7 @@ def test_a_scan_that_a_worker_took_and_did_not_start_is_taken_up_by_the_next(gro
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
+@pytest.mark.fault("kill -9 of the flow, for the third time")
 def test_a_scan_that_loses_its_flow_for_the_third_time_is_given_up(ground: Ground) -> None:
     plot = ground.plot("hold")
     scan = ground.ask(plot)
@@ -112,8 +117,10 @@ def _standing_still(ground: Ground) -> Iterator[None]:
         yield
     finally:
         ground.go_on()
+        CLOCK.strike()
 
 
+@pytest.mark.fault("worker, flow and tool stand still for 30 s")
 def test_a_worker_that_stands_still_for_half_a_minute_goes_on(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold")
@@ -126,6 +133,7 @@ def test_a_worker_that_stands_still_for_half_a_minute_goes_on(ground: Ground) ->
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
+@pytest.mark.fault("flow stands still for longer than its lease")
 def test_a_flow_that_comes_back_after_its_lease_is_fenced(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold")
@@ -146,6 +154,7 @@ def test_a_flow_that_comes_back_after_its_lease_is_fenced(ground: Ground) -> Non
     assert ground.result(scan, plot) == ground.undisturbed()
 
 
+@pytest.mark.fault("cancel while the flow stands still")
 def test_a_scan_of_a_flow_that_stands_still_is_cancelled_all_the_same(ground: Ground) -> None:
     plot = ground.plot("hold")
     scan = ground.ask(plot)
@@ -156,6 +165,7 @@ def test_a_scan_of_a_flow_that_stands_still_is_cancelled_all_the_same(ground: Gr
     assert wait_until_gone(UUID(scan["id"]), 10) == set()
 
 
+@pytest.mark.fault("kill -9 of a tool")
 def test_a_tool_that_is_killed_is_a_unit_that_failed_and_says_so(ground: Ground) -> None:
     plot = ground.plot("hold")
     scan = ground.ask(plot)
@@ -171,6 +181,7 @@ def test_a_tool_that_is_killed_is_a_unit_that_failed_and_says_so(ground: Ground)
     assert ground.result(again, plot) == ground.undisturbed()
 
 
+@pytest.mark.fault("cancel: {}")
 @pytest.mark.parametrize("stage", ["begun", "discovery", "ports", "versions", "put back"])
 def test_a_scan_is_cancelled_in_each_stage(ground: Ground, stage: str) -> None:
     plot = ground.plot("hold", at=stage if stage in ("discovery", "ports") else "versions")

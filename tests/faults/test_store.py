@@ -31,6 +31,7 @@ from tasks import results
 from tasks import run_scan as task_of_scans
 from tasks.installation import Installation
 from tests.conftest import new_postgres_database
+from tests.faults.clock import CLOCK
 from tests.faults.gateway import Gateway
 from tests.faults.ground import POLICY, Ground, Told, standing, until
 from tests.faults.invariants import Watch
@@ -92,8 +93,10 @@ def _what_is_seen_meanwhile(ground: Ground, scan: Told, *, reads: bool) -> None:
         assert read.status_code == (200 if reads else 503), read.text
         assert not reads or read.json()["status"] == "STARTED"
         time.sleep(0.5)
+    CLOCK.strike()
 
 
+@pytest.mark.fault("store locked for 20 s")
 def test_a_scan_outlasts_a_lock_on_the_store(ground: Ground) -> None:
     ground.undisturbed()
     plot = ground.plot("hold")
@@ -105,6 +108,7 @@ def test_a_scan_outlasts_a_lock_on_the_store(ground: Ground) -> None:
     assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
 
 
+@pytest.mark.fault("store's disk full for 20 s")
 def test_a_scan_outlasts_a_disk_that_is_full(ground: Ground) -> None:
     if not ground.is_disk_small:
         pytest.skip("no file system can be mounted here: that needs root")
@@ -174,6 +178,7 @@ def _away(gateway: Gateway) -> Iterator[None]:
         gateway.open_door()
 
 
+@pytest.mark.fault("PostgreSQL {} for 20 s")
 @pytest.mark.parametrize("fault", ["read-only", "away"])
 def test_a_scan_outlasts_a_postgresql_that_is_read_only_or_away(
     on_postgres: tuple[Ground, Gateway, str], fault: str
@@ -192,6 +197,7 @@ def test_a_scan_outlasts_a_postgresql_that_is_read_only_or_away(
     assert [*watch.violations, *ground.violations()] == []
 
 
+@pytest.mark.fault("PostgreSQL away as a flow begins")
 def test_a_flow_that_starts_while_postgresql_is_away_waits_for_it(on_postgres: tuple[Ground, Gateway, str]) -> None:
     ground, gateway, _ = on_postgres
     with Watch(ground.store) as watch:
@@ -204,6 +210,7 @@ def test_a_flow_that_starts_while_postgresql_is_away_waits_for_it(on_postgres: t
             until(lambda: _state_of_run(ground, scan) == "RUNNING", 60)
             time.sleep(AWAY_SECONDS)
             assert _state_of_run(ground, scan) == "RUNNING"
+        CLOCK.strike()
         assert ground.attempts(ground.is_whole(scan, plot)) == (1, 0)
         ground.settle()
     assert [*watch.violations, *ground.violations()] == []

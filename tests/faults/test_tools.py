@@ -35,6 +35,7 @@ def _units(ground: Ground, scan: Told) -> list[ModuleRun]:
         )
 
 
+@pytest.mark.fault("tool hangs, ignores SIGTERM, floods, is cut off, bombs, dies, daemonises, garbles")
 @pytest.mark.short
 def test_what_a_tool_does_is_its_units_outcome_and_nothing_else_suffers(ground: Ground) -> None:
     plots = {act: ground.plot(act, host=2) for act in MISBEHAVED}
@@ -75,9 +76,13 @@ def _killed_with(ground: Ground, plot: Plot) -> tuple[Told, str]:
     return scan, held[0]
 
 
+@pytest.mark.fault("kill -9 of the flow, {}")
 @pytest.mark.parametrize(
     ("lacking", "held"),
-    [(("bwrap",), "unshare, not fenced"), (("bwrap", "unshare"), "parent-death signal, not fenced")],
+    [
+        pytest.param(("bwrap",), "unshare, not fenced", id="without bubblewrap"),
+        pytest.param(("bwrap", "unshare"), "parent-death signal, not fenced", id="without bubblewrap and unshare"),
+    ],
 )
 def test_without_bubblewrap_tools_die_with_their_flow_all_the_same(
     ground: Ground, lacking: tuple[str, ...], held: str
@@ -90,6 +95,7 @@ def test_without_bubblewrap_tools_die_with_their_flow_all_the_same(
         ground.is_whole(scan, plot)
 
 
+@pytest.mark.fault("nothing there that could hold a tool")
 def test_where_nothing_can_hold_a_tool_none_is_started_and_the_scan_says_what_to_install(ground: Ground) -> None:
     with _without(ground, "bwrap", "unshare", "setpriv"):
         ended = ground.finish(ground.ask(ground.plot()))
@@ -98,6 +104,7 @@ def test_where_nothing_can_hold_a_tool_none_is_started_and_the_scan_says_what_to
     assert "apt-get install bubblewrap" in str(ended), ended
 
 
+@pytest.mark.fault("no nmap")
 def test_without_nmap_the_scan_fails_and_says_what_to_install(ground: Ground) -> None:
     with ground.stage.with_file("version", "no scanner at all\n", 0o644):
         ended = ground.finish(ground.ask(ground.plot()))
@@ -106,6 +113,7 @@ def test_without_nmap_the_scan_fails_and_says_what_to_install(ground: Ground) ->
     assert "apt-get install nmap" in str(ended), ended
 
 
+@pytest.mark.fault("no raw sockets")
 def test_without_raw_sockets_it_connects_and_says_so(ground: Ground) -> None:
     plot = ground.plot()
     with ground.stage.with_file("powerless", "", 0o644):
