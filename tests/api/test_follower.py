@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -16,12 +17,12 @@ from api import follower
 from api.follower import Follower
 from api.prefect import PrefectGateway, PrefectHealth
 from footprint.admission import admit
-from footprint.errors import PlatformError, PrefectUnavailable
+from footprint.errors import PlatformError, PrefectUnavailable, StoreUnavailable
 from footprint.reconciliation import RunState
 from footprint.settings import Settings
 from footprint.spool import Spool
 from footprint.store import Store
-from footprint.store.scans import begin, insert_scan
+from footprint.store.scans import Live, attach, begin, insert_scan
 from footprint.store.views import scan_by_id
 
 
@@ -74,6 +75,7 @@ class Prefect(PrefectGateway):
     def __init__(self, runs: dict[UUID, RunState | Exception]) -> None:
         self._runs = runs
         self.looks = 0
+        self.rescheduled: list[UUID] = []
 
     async def health(self) -> PrefectHealth:
         """Well, but at the first time."""
@@ -82,9 +84,52 @@ class Prefect(PrefectGateway):
             raise ValueError("an answer that nobody thought of")
         return PrefectHealth(server=True, detail="answers")
 
+    async def reschedule(self, run_id: UUID) -> None:
+        """Remember it."""
+        self.rescheduled.append(run_id)
+
     async def runs(self, ids: Sequence[UUID]) -> dict[UUID, RunState]:
         """What the test says."""
         return {id: run for id, run in self._runs.items() if isinstance(run, RunState)}  # noqa: A001
+
+
+async def test_flows_that_waited_for_a_store_have_time_to_say_that_they_live(
+    opened: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(follower, "RETURN_SECONDS", 0.5)
+    task = uuid4()
+    with opened.write() as session:
+        asked = admit(settings, target="127.0.0.1", policy="quick", comment="", origin="api")
+        scan_id = insert_scan(session, asked)[0].id
+        attach(session, scan_id, task)
+    # It runs for longer than a flow takes to begin: given up, were it not for the store.
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    run = RunState(task, "RUNNING", "Running", "", has_started=True, ended_at=None, since=since)
+    prefect = Prefect({task: run})
+    failures, answers = [StoreUnavailable("away")] * 3, []
+    look = Follower._live
+
+    def live(self: Follower) -> list[Live]:
+        if failures:
+            raise failures.pop()
+        answers.append(look(self))
+        return answers[-1]
+
+    monkeypatch.setattr(Follower, "_live", live)
+    followed = Follower(opened, prefect, settings.work_dir, Spool(settings.spool_dir), on_change=lambda: None)
+    following = asyncio.create_task(followed.run())
+    try:
+        async with asyncio.timeout(10):
+            while not answers:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert prefect.rescheduled == [], "not right after the store is back"
+            while not prefect.rescheduled:
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+    assert prefect.rescheduled[0] == task
 
 
 async def test_it_goes_on_after_a_defect_and_settles_each_scan(

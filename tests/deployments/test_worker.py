@@ -119,6 +119,7 @@ class Run:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("prefect")
+    (temporary := home / "tmp").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -126,6 +127,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     env = kept | {
         "PREFECT_HOME": str(home),
+        "TMPDIR": str(temporary),  # a worker that is killed leaves its runner's directory
         "PREFECT_API_URL": url,
         "PREFECT_API_AUTH_STRING": ":".join(SECRET),
         "PREFECT_SERVER_API_AUTH_STRING": ":".join(SECRET),

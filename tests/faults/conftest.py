@@ -33,7 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print what came of each fault, and how fast."""
-    reports = terminalreporter.getreports("passed")
+    is_good = {report.nodeid for report in terminalreporter.getreports("passed")}
+    # What is noted as a test is taken down is in the report of that, which has no category of its own.
+    reports = [report for report in terminalreporter.getreports("") if report.nodeid in is_good]
+    reports.sort(key=lambda report: report.location[:2])
     rows = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     if rows and config.getoption("--all-faults"):
         terminalreporter.section("faults: seconds from the fault, or its end where it lasts, to the end of the scan")
