@@ -153,7 +153,7 @@ class Walk:
         scan = curl.made("POST", "scans/", {"target": TARGET, "policy": "careful"})
         waiting = until(lambda: self._put_back(curl, scan), "the scan does not wait", PAUSE.total_seconds() + 60)
         self.account.saw(f"{waiting['status']} {waiting['progress']} %: {waiting['waiting']}")
-        self.account.saw(curl.made("GET", f"scans/{scan['id']}/explain/")["paragraph"])
+        self.account.saw(curl.made("GET", f"scans/{scan['id']}/explain/")["explanation"])
         self.account.same("no process of it is left meanwhile", marked(UUID(scan["id"])), set())
         self.account.holds("its run waits in Prefect", runs.state_of(scan) in {"AwaitingRetry", "Scheduled", "Late"})
         ended = curl.ended(scan)
