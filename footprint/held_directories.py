@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def held_directory(parent: Path, prefix: str) -> Iterator[Path]:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with suppress(OSError):  # a file system without locks: then nobody can take it for forsaken either
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # who looks at it just now lets go at once
             yield Path(name)
         finally:
             os.close(descriptor)
@@ -39,23 +40,34 @@ def clear_forsaken(parent: Path) -> list[Path]:
     """Remove what killed processes left right below `parent`; returns what that was."""
     if not parent.is_dir():
         return []
-    young = time.time() - PATIENCE_SECONDS
-    ours = [entry for entry in os.scandir(parent) if entry.name.startswith(PREFIXES)]
-    return [Path(entry.path) for entry in ours if _removed(Path(entry.path), young)]
-
-
-def _removed(path: Path, young: float) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False  # it went meanwhile, or is no directory
-    try:
-        if os.fstat(descriptor).st_mtime > young:
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    ours = [Path(entry.path) for entry in os.scandir(parent) if entry.name.startswith(PREFIXES)]
+    gone = [path for path in ours if _is_settled(path) and not is_held(path)]
+    for path in gone:
         shutil.rmtree(path, ignore_errors=True)
-        return not path.exists()
+    return gone
+
+
+def _is_settled(path: Path) -> bool:
+    try:
+        seen = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(seen.st_mode) and seen.st_mtime < time.time() - PATIENCE_SECONDS
+
+
+def is_held(path: Path) -> bool:
+    """Whether a directory's process lives, or may; never true of what is no directory, or is gone."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return False  # its process lives
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from footprint.held_directories import is_held
+
 FORSAKEN_AFTER = timedelta(days=1)
 """What no unit and no copy that is being made would leave unchanged for."""
 
@@ -48,7 +50,7 @@ def leftovers(work_dir: Path, live: Container[UUID]) -> list[str]:
 
 def left_behind(work_dir: Path, backups: Path, at: datetime) -> list[Leftover]:
     """What killed flows, checks and copies left on this disk a day ago or longer, also of scans that still go on."""
-    made = [path for path in _in(work_dir) if _is_old(path, at)]
+    made = [path for path in _in(work_dir) if _is_old(path, at) and not is_held(path)]
     drafts = [path for path in _in(backups) if path.suffix == ".part" and _is_old(path, at)]
     scans = {path: scan for path in made if (scan := _scan_of(path.name))}
     return [
