@@ -20,9 +20,10 @@ class Clock:
     seconds: float | None = None
     is_whole: bool = False
 
-    def strike(self) -> None:
-        """A fault happens, or one that lasts is over."""
-        self.struck_at, self.status, self.seconds, self.is_whole = time.monotonic(), "", None, False
+    def strike(self, at: float | None = None) -> None:
+        """A fault happens, or one that lasts is over; `at` is of the monotonic clock."""
+        self.struck_at = time.monotonic() if at is None else at
+        self.status, self.seconds, self.is_whole = "", None, False
 
     def end(self, status: str, *, is_whole: bool = False) -> None:
         """A scan was seen to have ended; it is whole where it found what it finds undisturbed."""

@@ -7,10 +7,7 @@ store lies on a small file system of its own where that can be mounted. nmap is 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,13 +36,12 @@ from tests.e2e.conftest import TERMINAL, PrefectClient, take_csrf_token
 from tests.faults import invariants
 from tests.faults.clock import CLOCK
 from tests.faults.gateway import Gateway
+from tests.faults.small_disk import small_disk
 from tests.faults.stage import Stage, command_of, name_of, parent_of, tree_below
 from tests.processes import marked
 
 T = TypeVar("T")
 Told = dict[str, Any]
-DISK = "48m"
-"""The size of the store's file system."""
 POLICY: dict[str, Any] = {
     "modules": {"nmap_discovery": {}, "nmap": {"scripts": [], "os_guess": False}},
     "ports": "22,80,443",
@@ -145,9 +141,11 @@ class Ground:
 
     def act(self, scan: Told, verb: str) -> httpx.Response:
         """Do something with a scan."""
-        if verb == "cancel":
-            CLOCK.strike()
-        return self.api.post(f"/api/scans/{scan['id']}/{verb}/")
+        asked_at = time.monotonic()
+        answer = self.api.post(f"/api/scans/{scan['id']}/{verb}/")
+        if verb == "cancel" and answer.status_code == httpx.codes.ACCEPTED:
+            CLOCK.strike(asked_at)
+        return answer
 
     def reach(self, scan: Told, status: str, seconds: float = 60) -> Told:
         """Wait for a scan to have a status."""
@@ -399,20 +397,3 @@ def _wired(port: int, own: dict[str, str]) -> type[Blueprint]:
             return super().environment() | own
 
     return Wired
-
-
-@contextmanager
-def small_disk() -> Iterator[tuple[Path, bool]]:
-    """A directory that is a file system of its own, where one can be mounted (root); else a plain one, and False.
-
-    Not among pytest's directories: where a run of tests is killed it stays mounted, and is to harm no other.
-    """
-    directory = Path(tempfile.mkdtemp(prefix="small-disk-"))
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "tmpfs", str(directory)]
-    is_mounted = os.geteuid() == 0 and subprocess.run(mounting, capture_output=True).returncode == 0
-    try:
-        yield directory, is_mounted
-    finally:
-        if is_mounted:
-            subprocess.run(["umount", "--lazy", str(directory)], check=True)
-        shutil.rmtree(directory)
