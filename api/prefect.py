@@ -163,6 +163,11 @@ class PrefectGateway:
             put = partial(prefect_schedules.put, self._client, deployment, schedule_id, timing, active=active)
             return await _patiently(put), deployment
 
+    async def switch_schedule(self, deployment: UUID, prefect_id: UUID, *, active: bool) -> None:
+        """Pause or resume a schedule, and leave what else it says."""
+        async with _bounded(START_SECONDS), self._turn:
+            await _patiently(partial(prefect_schedules.switch, self._client, deployment, prefect_id, active=active))
+
     async def remove_schedule(self, deployment: UUID, prefect_id: UUID) -> None:
         """Remove a schedule and the runs that it made; one that is not there is removed already."""
         async with _bounded(START_SECONDS), self._turn:

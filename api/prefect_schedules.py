@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound
 
-from footprint.platform_facts import ScheduleSeen
+from footprint.platform_facts import OtherSchedule, ScheduleSeen
+from footprint.policy import DEFAULT_POLICY
+from footprint.text import clean
 from footprint.timing import Timing
 
 SLUG = "pulsar-"
+WORD = 255
+COMMENT = 1000
 
 
 def seen(schedule: DeploymentSchedule) -> ScheduleSeen:
@@ -22,6 +28,41 @@ def seen(schedule: DeploymentSchedule) -> ScheduleSeen:
     ours = _id_in(schedule.slug)
     is_whole = ours is None or schedule.parameters == _parameters(ours)
     return ScheduleSeen(schedule.id, ours, schedule.active, _timing(schedule), is_whole=is_whole)
+
+
+def other(schedule: DeploymentSchedule, deployment: DeploymentResponse, name: str) -> OtherSchedule:
+    """A schedule that is not the store's, with what it scans, of a deployment that Prefect calls by this name."""
+    said = {**deployment.parameters, **schedule.parameters}
+    asked_at = datetime.now(UTC)
+    return OtherSchedule(
+        schedule.id,
+        deployment.id,
+        name,
+        clean(schedule.slug, WORD) if schedule.slug else None,
+        active=schedule.active,
+        is_deployment_paused=deployment.paused,
+        timing=_timing(schedule),
+        target=_text(said.get("target"), WORD) or None,
+        policy=_text(said.get("policy", DEFAULT_POLICY), WORD),
+        comment=_text(said.get("comment"), COMMENT),
+        created_at=schedule.created or asked_at,
+        changed_at=schedule.updated or asked_at,
+    )
+
+
+def _text(value: Any, most: int) -> str:
+    """What a parameter says, where it is text at all: Prefect takes any JSON."""
+    return clean(value, most) if isinstance(value, str) else ""
+
+
+async def switch(client: PrefectClient, deployment: UUID, prefect_id: UUID, *, active: bool) -> None:
+    """Pause or resume a schedule, and leave what else it says. Raises `ObjectNotFound`."""
+    for there in await client.read_deployment_schedules(deployment):
+        if there.id == prefect_id:
+            # With what is not said of them, parameters are taken for none.
+            await client.update_deployment_schedule(deployment, prefect_id, active=active, parameters=there.parameters)
+            return
+    raise ObjectNotFound(LookupError(str(prefect_id)))
 
 
 async def put(client: PrefectClient, deployment: UUID, schedule_id: UUID, timing: Timing, *, active: bool) -> UUID:

@@ -17,6 +17,7 @@ from api.prefect import PrefectGateway
 from api.schedule_schemas import ScheduleChange, ScheduleRequest
 from api.schemas import ScanOut
 from footprint.errors import PrefectUnavailable
+from footprint.platform_facts import OtherSchedule
 from footprint.policy import INLINE, ScanPolicy
 from footprint.records import subject_of
 from footprint.settings import Settings
@@ -73,6 +74,11 @@ class Schedules:
                 await self._desk.write(lambda session: _restore(session, schedule_id, before))
                 raise
             await self._desk.write(lambda session: attach_schedule(session, schedule_id, *made))
+
+    async def switch(self, other: OtherSchedule, *, active: bool) -> None:
+        """Pause or resume one that people keep in Prefect. Raises `PrefectUnavailable`."""
+        async with self.lock:
+            await self._prefect.switch_schedule(other.deployment_id, other.prefect_id, active=active)
 
     async def delete(self, schedule_id: UUID) -> None:
         """Remove a schedule; its scans stay. Raises `NotFound`, or `PrefectUnavailable`: then it goes on."""

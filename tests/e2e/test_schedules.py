@@ -117,6 +117,40 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
     assert platform.read(scan)["schedule"] == made["id"]
 
 
+def test_one_that_is_kept_in_git_is_listed_paused_and_resumed_and_keeps_what_it_says(platform: Running) -> None:
+    deployment = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()
+    path, said = f"/deployments/{deployment['id']}/schedules", {"target": "127.0.75.35", "policy": "quick"}
+    cron = {"cron": "0 3 1 1 *", "timezone": "Europe/Berlin"}
+    made = platform.prefect.post(path, json=[{"schedule": cron, "active": True, "slug": "yearly", "parameters": said}])
+    (there,) = made.raise_for_status().json()
+
+    def listed() -> Schedule | None:
+        found = platform.api.get("/api/schedules/").json()["results"]
+        return next((one for one in found if one["id"] == there["id"]), None)
+
+    def in_prefect() -> dict[str, Any]:
+        schedules = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()["schedules"]
+        return next(one for one in schedules if one["id"] == there["id"])
+
+    try:
+        shown = _until(listed)
+        assert said.items() <= shown.items()
+        assert (shown["origin"], shown["slug"], shown["state"], shown["cron"]) == (
+            "prefect", "yearly", "active", "0 3 1 1 *",
+        )  # fmt: skip
+        own = f"/api/schedules/{there['id']}/"
+        assert platform.api.delete(own).status_code == 409
+        for verb, active in (("pause", False), ("resume", True)):
+            state = platform.api.post(f"{own}{verb}/").raise_for_status().json()["state"]
+            now = in_prefect()
+            assert (state == "active", now["active"], now["parameters"], now["schedule"]["cron"]) == (
+                active, active, said, "0 3 1 1 *",
+            )  # fmt: skip
+    finally:
+        platform.prefect.delete(f"{path}/{there['id']}").raise_for_status()
+    assert _until(lambda: listed() is None)
+
+
 def test_a_run_waits_in_the_queue_until_the_last_has_ended(platform: Running) -> None:
     made = _made(platform.api, target="127.0.75.31", policy="full_discovery", frequency="DAILY", overlap="queue")
     run = f"/api/schedules/{made['id']}/run/"
