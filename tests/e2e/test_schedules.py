@@ -90,6 +90,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
         (scan,) = (scan for scan in scans if scan["task_id"] == time_due["task_id"])
         run = platform.prefect.get(f"/flow_runs/{scan['task_id']}").json()
         assert (run["auto_scheduled"], run["created_by"]["id"]) == (True, made["prefect_id"])
+        assert run["name"] == f"{scan['target']} quick", "the Prefect UI shows what it scans"
         shown = _read(platform, made)
         assert shown["last_scan"]["id"] in time_due["scans"]
         assert [datetime.fromisoformat(due) for due in shown["next_runs"]] == _due(platform, made)[:5]
