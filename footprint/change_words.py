@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from footprint.drift import Change, Difference, Step, described, tally
 from footprint.records import Certificate, Finding
 from footprint.snapshots import place_of
-from footprint.text import clean
+from footprint.text import clean, counted
 
 VALUE = 200
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
@@ -60,12 +60,8 @@ def _places(alike: Sequence[Difference]) -> str:
     places = [(place_of(subject), subject) for subject in subjects]
     services = {place.service if place else subject for place, subject in places}
     names = {place.name for place, _ in places if place and place.name}
-    said = (_counted(len(services), "service"), _counted(len(names), "name"))
+    said = (counted(len(services), "service"), counted(len(names), "name"))
     return ", ".join(said if names else said[:1])
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}{'s' if count > 1 else ''}"
 
 
 def brief(text: str) -> str:
