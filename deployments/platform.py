@@ -27,6 +27,7 @@ from types import TracebackType
 import httpx
 
 from deployments.blueprint import CODE_ROOT, Addresses, Blueprint
+from deployments.log_files import bound
 from deployments.prefect_server import PrefectServer, fingerprint
 from deployments.processes import Listener, Process, end_strays, until
 from footprint.errors import PlatformError
@@ -38,6 +39,7 @@ START_SECONDS = 180.0
 FOREIGN_SECONDS = 30.0
 """What a Prefect server that is not ours gets to answer."""
 LOOK_SECONDS = 0.5
+LOGS_SECONDS = 60.0
 MOST_RESTARTS, RESTART_WINDOW = 5, 600.0
 """Where parts end this often within so many seconds, none is started again."""
 RESTARTED = frozenset({"worker", "server"})
@@ -158,7 +160,12 @@ class Platform:
             part.stop(seconds)
 
     def _watch(self, blueprint: Blueprint) -> None:
+        logs_due = time.monotonic()
         while not self._leaving.wait(LOOK_SECONDS):
+            if time.monotonic() >= logs_due:
+                logs_due = time.monotonic() + LOGS_SECONDS
+                for part in self._parts.values():
+                    bound(part.log)
             for name, part in list(self._parts.items()):
                 if part.exit_code() is None:
                     continue
