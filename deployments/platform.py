@@ -140,11 +140,11 @@ class Platform:
 
     def _prepare_prefect(self, blueprint: Blueprint, server: PrefectServer) -> None:
         server.ensure_pool(self._settings.scans_at_once)
-        server.ensure_watch()
         mark = fingerprint(CODE_ROOT)
         if server.has_deployed(mark, CODE_ROOT):
             return
         self._tell("The flows are deployed.")
+        server.ensure_watch()
         deploying = self._parts["deploy"] = blueprint.deploying()
         self._until(lambda: deploying.exit_code() == 0, "the flows were not deployed", "deploy")
         server.note_deployed(mark)

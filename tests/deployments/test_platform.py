@@ -38,6 +38,7 @@ with platform as addresses:
     print("ready", flush=True)
     platform.wait()
 """
+POOL = "/work_pools/pulsar"
 SLEEP = (sys.executable, "-c", "import time; time.sleep(120)")
 
 
@@ -280,17 +281,30 @@ def answering(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]
 def test_a_server_that_is_busy_is_asked_again() -> None:
     answers: dict[str, list[Answer]] = {
         "GET /csrf-token": [(200, {"token": "t"})],
-        "POST /work_pools/": [(503, {}), (409, {})],
-        "PATCH /work_pools/pulsar": [(204, {})],
-        "PATCH /work_pools/pulsar/queues/default": [(204, {})],
-        "POST /work_pools/pulsar/queues": [(503, {}), (409, {})],
-        "PATCH /work_pools/pulsar/queues/maintenance": [(204, {})],
+        f"GET {POOL}": [(503, {}), (404, {})],
+        "POST /work_pools/": [(503, {}), (201, {})],
+        f"GET {POOL}/queues/default": [(200, {"concurrency_limit": None})],
+        f"PATCH {POOL}/queues/default": [(503, {}), (204, {})],
+        f"GET {POOL}/queues/maintenance": [(404, {})],
+        f"POST {POOL}/queues": [(409, {})],
+        f"PATCH {POOL}/queues/maintenance": [(204, {})],
     }
     with answering(answers) as (url, asked), PrefectServer(url, "pulsar:x") as server:
         server.ensure_pool(3)
-    queue = "POST /work_pools/pulsar/queues"
-    assert asked[:4] == ["GET /csrf-token", "POST /work_pools/", "POST /work_pools/", "PATCH /work_pools/pulsar"]
-    assert asked[4:] == ["PATCH /work_pools/pulsar/queues/default", queue, queue, f"PATCH{queue[4:]}/maintenance"]
+    making = [f"GET {POOL}", f"GET {POOL}", "GET /csrf-token", "POST /work_pools/", "POST /work_pools/"]
+    limiting = [f"GET {POOL}/queues/default", *[f"PATCH {POOL}/queues/default"] * 2]
+    queue = f"{POOL}/queues/maintenance"
+    assert asked == [*making, *limiting, f"GET {queue}", f"POST {POOL}/queues", f"PATCH {queue}"]
+
+
+def test_what_is_as_it_should_be_is_only_read() -> None:
+    limits = {POOL: 5, f"{POOL}/queues/default": 3, f"{POOL}/queues/maintenance": 2}
+    answers: dict[str, list[Answer]] = {
+        f"GET {path}": [(200, {"concurrency_limit": limit})] for path, limit in limits.items()
+    }
+    with answering(answers) as (url, asked), PrefectServer(url, "pulsar:x") as server:
+        server.ensure_pool(3)
+    assert asked == list(answers)
 
 
 @pytest.mark.parametrize(
