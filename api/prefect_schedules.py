@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,8 @@ from footprint.text import clean
 from footprint.timing import Timing
 
 SLUG = "pulsar-"
+LABEL = 60
+_OURS = re.compile(rf"{SLUG}(?:[a-z0-9-]{{1,{LABEL}}}-)?([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
 WORD = 255
 COMMENT = 1000
 
@@ -65,17 +68,19 @@ async def switch(client: PrefectClient, deployment: UUID, prefect_id: UUID, *, a
     raise ObjectNotFound(LookupError(str(prefect_id)))
 
 
-async def put(client: PrefectClient, deployment: UUID, schedule_id: UUID, timing: Timing, *, active: bool) -> UUID:
+async def put(
+    client: PrefectClient, deployment: UUID, schedule_id: UUID, timing: Timing, *, active: bool, what: str
+) -> UUID:
     """Make the schedule, or have the one that is there say this from now on; returns its id in Prefect.
 
     A change makes Prefect remove the runs that it had made ahead, and make them anew.
     """
-    slug, schedule, parameters = f"{SLUG}{schedule_id}", _prefect_schedule(timing), _parameters(schedule_id)
+    slug, schedule, parameters = slug_of(schedule_id, what), _prefect_schedule(timing), _parameters(schedule_id)
     for there in await client.read_deployment_schedules(deployment):
-        if there.slug == slug:
+        if _id_in(there.slug) == schedule_id:
             # With what is not said of them, parameters are taken for none.
             await client.update_deployment_schedule(
-                deployment, there.id, active=active, schedule=schedule, parameters=parameters
+                deployment, there.id, active=active, schedule=schedule, parameters=parameters, slug=slug
             )
             return there.id
     wanted = DeploymentScheduleCreate(schedule=schedule, active=active, slug=slug, parameters=parameters)
@@ -95,13 +100,15 @@ def _parameters(schedule_id: UUID) -> dict[str, str]:
     return {"schedule_id": str(schedule_id)}
 
 
+def slug_of(schedule_id: UUID, what: str) -> str:
+    """What Prefect calls it, such as `pulsar-example-com-ID`: its UI says of each run which schedule created it."""
+    label = re.sub("[^a-z0-9]+", "-", what.lower())[:LABEL].strip("-")
+    return f"{SLUG}{label}-{schedule_id}" if label else f"{SLUG}{schedule_id}"
+
+
 def _id_in(slug: str | None) -> UUID | None:
-    if slug is None or not slug.startswith(SLUG):
-        return None
-    try:
-        return UUID(slug.removeprefix(SLUG))
-    except ValueError:
-        return None
+    found = _OURS.fullmatch(slug or "")
+    return UUID(found[1]) if found else None
 
 
 def _prefect_schedule(timing: Timing) -> CronSchedule | IntervalSchedule | RRuleSchedule:

@@ -25,7 +25,8 @@ SILENCE = 300
 """Seconds. Ten heartbeats: a busy server notes them late."""
 CONFLICT = httpx.codes.CONFLICT
 SECONDS = 10.0
-LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 30.0
+LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 90.0
+"""On SQLite, who writes while the server's own services do waits for up to a minute (its `busy_timeout`)."""
 BUSY = frozenset({408, 429, 502, 503})
 
 

@@ -54,7 +54,7 @@ def _scans(platform: Running, schedule: Schedule) -> list[Scan]:
 def _in_prefect(platform: Running, schedule: Schedule) -> list[dict[str, Any]]:
     """Its schedules of the deployment: one, or none."""
     deployment = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()
-    return [there for there in deployment["schedules"] if there["slug"] == f"pulsar-{schedule['id']}"]
+    return [there for there in deployment["schedules"] if (there["slug"] or "").endswith(schedule["id"])]
 
 
 def _path(platform: Running, schedule: Schedule) -> str:
@@ -78,6 +78,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
     try:
         (there,) = _in_prefect(platform, made)
         assert (there["id"], there["parameters"]) == (made["prefect_id"], {"schedule_id": made["id"]})
+        assert there["slug"] == f"pulsar-asset-{made['id']}"
         with Listeners([Place(root, 2001, SSH) for root in roots]) as listeners:
             _until(lambda: len(_scans(platform, made)) == len(roots))
             scans = [platform.finish(scan) for scan in _scans(platform, made)]
