@@ -164,7 +164,7 @@ class PrefectGateway:
             return await _patiently(partial(put, active=active, what=what)), deployment
 
     async def switch_schedule(self, deployment: UUID, prefect_id: UUID, *, active: bool) -> None:
-        """Pause or resume a schedule, and leave what else it says."""
+        """Pause or resume a schedule, and leave what else it says. Raises `NotFound` where it is gone."""
         async with _bounded(START_SECONDS), self._turn:
             await _patiently(partial(prefect_schedules.switch, self._client, deployment, prefect_id, active=active))
 

@@ -14,6 +14,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound
 
+from footprint.errors import NotFound
 from footprint.platform_facts import OtherSchedule, ScheduleSeen
 from footprint.policy import DEFAULT_POLICY
 from footprint.text import clean
@@ -59,13 +60,13 @@ def _text(value: Any, most: int) -> str:
 
 
 async def switch(client: PrefectClient, deployment: UUID, prefect_id: UUID, *, active: bool) -> None:
-    """Pause or resume a schedule, and leave what else it says. Raises `ObjectNotFound`."""
+    """Pause or resume a schedule, and leave what else it says. Raises `NotFound`."""
     for there in await client.read_deployment_schedules(deployment):
         if there.id == prefect_id:
             # With what is not said of them, parameters are taken for none.
             await client.update_deployment_schedule(deployment, prefect_id, active=active, parameters=there.parameters)
             return
-    raise ObjectNotFound(LookupError(str(prefect_id)))
+    raise NotFound("Prefect has no such schedule any more", hint="`GET /api/schedules/` lists those that there are")
 
 
 async def put(

@@ -80,7 +80,7 @@ class Schedules:
             await self._desk.write(lambda session: attach_schedule(session, schedule_id, *made))
 
     async def switch(self, other: OtherSchedule, *, active: bool) -> None:
-        """Pause or resume one that people keep in Prefect. Raises `PrefectUnavailable`."""
+        """Pause or resume one that people keep in Prefect. Raises `NotFound`, `PrefectUnavailable`."""
         async with self.lock:
             await self._prefect.switch_schedule(other.deployment_id, other.prefect_id, active=active)
 

@@ -27,6 +27,7 @@ from types import TracebackType
 import httpx
 
 from deployments.blueprint import CODE_ROOT, Addresses, Blueprint
+from deployments.log_files import LOOK_SECONDS as LOGS_SECONDS
 from deployments.log_files import bound
 from deployments.prefect_server import PrefectServer, fingerprint
 from deployments.processes import Listener, Process, end_strays, until
@@ -39,7 +40,6 @@ START_SECONDS = 180.0
 FOREIGN_SECONDS = 30.0
 """What a Prefect server that is not ours gets to answer."""
 LOOK_SECONDS = 0.5
-LOGS_SECONDS = 60.0
 MOST_RESTARTS, RESTART_WINDOW = 5, 600.0
 """Where parts end this often within so many seconds, none is started again."""
 RESTARTED = frozenset({"worker", "server"})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 
-from api.prefect_schedules import seen, slug_of
+from api.prefect_schedules import seen, slug_of, switch
+from footprint.errors import NotFound
 
 ID = UUID("5aa0fc9a-44e3-43ac-9c34-e0f703384f8e")
 
@@ -50,3 +53,22 @@ def test_what_was_made_with_the_id_alone_is_known_and_what_others_made_is_not() 
         "pulsar-",
     ):
         assert _ours(slug) is None, slug
+
+
+async def test_one_that_is_switched_keeps_its_parameters_and_one_that_is_gone_is_said_to_be() -> None:
+    deployment, asked = uuid4(), []
+    there = SimpleNamespace(id=uuid4(), parameters={"target": "example.com"})
+
+    class Client:
+        async def read_deployment_schedules(self, of: UUID) -> list[Any]:
+            return [SimpleNamespace(id=uuid4(), parameters={}), there] if of == deployment else []
+
+        async def update_deployment_schedule(self, *which: UUID, **said: Any) -> None:
+            asked.append((which, said))
+
+    client: Any = Client()
+    await switch(client, deployment, there.id, active=False)
+    assert asked == [((deployment, there.id), {"active": False, "parameters": {"target": "example.com"}})]
+    with pytest.raises(NotFound, match="any more"):
+        await switch(client, deployment, uuid4(), active=False)
+    assert len(asked) == 1
