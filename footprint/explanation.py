@@ -173,6 +173,11 @@ def _put_back(facts: Facts) -> Iterator[Cause]:
         yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
 
 
+def _closed(facts: Facts) -> Iterator[Cause]:
+    if facts.scan.closed:
+        yield Cause("window_closed", facts.scan.closed)
+
+
 def _held(facts: Facts) -> Iterator[Cause]:
     for said in facts.scan.held:
         yield Cause(
@@ -283,7 +288,7 @@ WAITING: tuple[Finder, ...] = (
     _being_started,
 )  # fmt: skip
 """Why a scan that has not begun, or waits for another try, waits."""
-RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _held, _prefect_away)
+RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _closed, _units, _held, _prefect_away)
 """What a scan that runs is at."""
 ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings, _told)
 """With what verdict a scan ended, and why."""

@@ -223,6 +223,15 @@ def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> Non
     assert "put_back" not in codes(scan=replace(waiting, resume_at=ago(1)))
 
 
+def test_a_scan_that_runs_and_whose_window_has_closed_says_so_before_its_units() -> None:
+    unit = UnitSeen("nmap", 1, 8, 40, ago(10))
+    closed = scan(Status.STARTED, closed="its window has closed; window opens at ten", units=(unit,), unit_timeout=60)
+    running = run("RUNNING", "Running")
+    assert cause("window_closed", scan=closed, run=running).detail == closed.closed
+    assert codes(scan=closed, run=running) == ["window_closed", "unit_running"]
+    assert codes(scan=replace(closed, closed=None), run=running) == ["unit_running"]
+
+
 def test_a_scan_whose_units_wait_for_another_says_who_has_what() -> None:
     waiting = scan(Status.STARTED, held=("nmap waits for 10.87.0.0/24, held by nmap of scan 7",))
     assert cause("waits_for_others", scan=waiting, run=run("RUNNING", "Running")).detail == waiting.held[0]
