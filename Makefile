@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Everything sets up what it needs first, and that is quick when nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools scan up demo recurring test faults soak lint check format bench pins clean
+.PHONY: help setup tools scan up demo recurring promises test faults soak lint check format bench pins clean
 
 POLICY ?= full_discovery
 TOOLS ?= amass nuclei
@@ -36,13 +36,17 @@ recurring: ## scan a small estate every minute while it changes, and see who is 
 	@./setup.sh test
 	@.venv/bin/python -m tests.estate.recurring
 
+promises: ## write a policy, preview it, scan a small network by it, and hold what it promises against the wire (needs root)
+	@./setup.sh test
+	@.venv/bin/python -m tests.estate.promises
+
 test: ## run the tests (ARGS="-k nmap" chooses some)
 	@./setup.sh test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; twenty minutes)
+faults: ## the whole fault suite: kills, stalls, floods, a store that is full (ARGS="-k server" chooses some; ten minutes)
 	@./setup.sh test
-	@.venv/bin/pytest tests/faults --all-faults $(ARGS)
+	@.venv/bin/pytest tests/faults --all-faults --numprocesses 2 $(ARGS)
 
 soak: ## scan for ten minutes while parts are killed at random (ARGS="--minutes 5 --seed 7")
 	@./setup.sh test

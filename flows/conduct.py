@@ -261,7 +261,8 @@ class Conductor:
         spent = self._scan.spent + self._published - self._begun
         try:
             with self._here.store.write() as session:
-                progress, modules = digest_of(session, self._scan.id, self._frontier.waiting(), self._gate.waits)
+                waiting, are_on = self._frontier.waiting(), self._scan.policy.modules
+                progress, modules = digest_of(session, self._scan.id, waiting, self._gate.waits, are_on)
                 keep_alive(session, self._scan.id, self._scan.attempt, progress, modules, spent)
                 is_revoked = is_cancelled(session, self._scan.id)
         except StoreUnavailable as away:

@@ -190,11 +190,17 @@ def _report(run: ModuleRun, notes: Iterable[str], silent: Iterable[str]) -> Unit
 
 
 def digest_of(
-    session: Session, scan_id: UUID, waiting: dict[str, int], waits: Mapping[str, Held] | None = None
+    session: Session,
+    scan_id: UUID,
+    waiting: dict[str, int],
+    waits: Mapping[str, Held] | None = None,
+    modules: Iterable[str] = (),
 ) -> tuple[int, list[dict[str, Any]]]:
     """How far a scan is (0-99), and one line a module, for its row.
 
-    `waiting` counts the units that are not planned yet, by module; `waits` says what those are waiting for.
+    `waiting` counts the units that are not planned yet, by module; `waits` says what those are waiting for. Of the
+    `modules` that are on, those that nothing has come to so far have no line, and count as one unit that has not begun:
+    a scan is not nearly over where its first unit is.
     """
     columns = (
         ModuleRun.module,
@@ -221,7 +227,7 @@ def digest_of(
         done += line["percent_sum"]
         line["progress"] = int(line.pop("percent_sum") / line["units"]) if line["units"] else 0
         line["status"] = _module_status(line)
-    units = sum(line["units"] for line in lines.values())
+    units = sum(line["units"] for line in lines.values()) + len(set(modules) - lines.keys())
     return min(99, int(done / units) if units else 0), [lines[module] for module in sorted(lines)]
 
 

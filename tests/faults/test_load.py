@@ -76,8 +76,9 @@ def _without_runs(ground: Ground, count: int) -> list[UUID]:
 
 
 def _scheduled(ground: Ground) -> int:
-    """How many runs wait, by Prefect's count."""
+    """How many runs of scans wait, by Prefect's count; those of maintenance always do."""
     wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}}
+    wanted |= {"flows": {"name": {"any_": ["dispatch_scan"]}}}
     with suppress(httpx.TimeoutException):
         return int(ground.prefect.post("/flow_runs/count", json=wanted).raise_for_status().json())
     return -1

@@ -414,7 +414,9 @@ def test_the_digest_counts_units_and_stays_below_a_hundred(store: Store) -> None
     with store.read() as session:
         progress, (line,) = digest_of_units(session, scan.id, {"nmap": 1})
         everything, _ = digest_of_units(session, scan.id, {})
+        with_silent, lines = digest_of_units(session, scan.id, {}, modules=("nmap", "tls", "cve_match"))
     assert (progress, everything) == (50, 75)
+    assert (with_silent, len(lines)) == (37, 1), "a module that nothing has come to is not done"
     assert (line["status"], line["units"], line["done"], line["running"], line["waiting"]) == ("running", 3, 1, 1, 1)
 
 
