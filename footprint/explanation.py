@@ -157,6 +157,8 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
     if run is None or run.state_type != "SCHEDULED" or run.due is None or facts.scan.is_queued:
         return
     if run.due > facts.now:
+        if facts.scan.put_back and (facts.scan.resume_at or run.due) > facts.now:
+            return  # why, and until the same moment, is said already
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
         yield Cause("scheduled_later", f"its run is to begin at {when}", since=run.since)
     elif run.state == "Late":
@@ -170,7 +172,15 @@ def _put_back(facts: Facts) -> Iterator[Cause]:
     if scan.is_queued:
         yield Cause("queued", scan.put_back or "", "wait, or cancel that scan")
     elif scan.put_back and at and at > facts.now:
-        yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
+        named, left = f"{at:%Y-%m-%d %H:%M}", _span(facts.now, at)
+        # A window's reason names the moment itself.
+        when = f", in {left}" if named in scan.put_back else f"; it goes on from {named} UTC on, in {left}"
+        yield Cause("put_back", f"{scan.put_back}{when}")
+
+
+def _closed(facts: Facts) -> Iterator[Cause]:
+    if facts.scan.closed:
+        yield Cause("window_closed", facts.scan.closed)
 
 
 def _held(facts: Facts) -> Iterator[Cause]:
@@ -283,7 +293,7 @@ WAITING: tuple[Finder, ...] = (
     _being_started,
 )  # fmt: skip
 """Why a scan that has not begun, or waits for another try, waits."""
-RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _held, _prefect_away)
+RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _closed, _units, _held, _prefect_away)
 """What a scan that runs is at."""
 ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings, _told)
 """With what verdict a scan ended, and why."""
