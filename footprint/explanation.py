@@ -157,7 +157,7 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
     if run is None or run.state_type != "SCHEDULED" or run.due is None or facts.scan.is_queued:
         return
     if run.due > facts.now:
-        if facts.scan.put_back and (facts.scan.resume_at or run.due) > facts.now:
+        if _goes_on_at(facts):
             return  # why, and until the same moment, is said already
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
         yield Cause("scheduled_later", f"its run is to begin at {when}", since=run.since)
@@ -167,15 +167,20 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
 
 
 def _put_back(facts: Facts) -> Iterator[Cause]:
-    scan = facts.scan
-    at = scan.resume_at or (facts.run.due if facts.run else None)
-    if scan.is_queued:
-        yield Cause("queued", scan.put_back or "", "wait, or cancel that scan")
-    elif scan.put_back and at and at > facts.now:
+    said, at = facts.scan.put_back or "", _goes_on_at(facts)
+    if facts.scan.is_queued:
+        yield Cause("queued", said, "wait, or cancel that scan")
+    elif at:
         named, left = f"{at:%Y-%m-%d %H:%M}", _span(facts.now, at)
         # A window's reason names the moment itself.
-        when = f", in {left}" if named in scan.put_back else f"; it goes on from {named} UTC on, in {left}"
-        yield Cause("put_back", f"{scan.put_back}{when}")
+        when = f", in {left}" if named in said else f"; it goes on from {named} UTC on, in {left}"
+        yield Cause("put_back", f"{said}{when}")
+
+
+def _goes_on_at(facts: Facts) -> datetime | None:
+    """When a scan that was put back goes on, where that is still to come."""
+    at = facts.scan.resume_at or (facts.run.due if facts.run else None)
+    return at if facts.scan.put_back and at and at > facts.now else None
 
 
 def _closed(facts: Facts) -> Iterator[Cause]:
@@ -194,6 +199,8 @@ def _being_started(facts: Facts) -> Iterator[Cause]:
     run = facts.run
     if run is None or run.state_type not in ("PENDING", "RUNNING") or facts.scan.status is Status.STARTED:
         return
+    if _goes_on_at(facts):
+        return  # its flow has put it back, and is about to tell Prefect
     slow = facts.now - run.since > SLOW_START
     remedy = "that takes seconds as a rule: the worker's log says more" if slow else ""
     said = f"a worker has taken it {_span(run.since, facts.now)} ago and starts it"

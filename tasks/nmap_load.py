@@ -18,10 +18,13 @@ PACKETS_A_SERVICE = 30.0
 nmap has no rate for these, and fewer at once are hardly slower: a service that answers takes milliseconds.
 """
 GREETING, EACH_INTENSITY, SCRIPTS = 4, 18, 30
-"""What one that answers every probe at once, and is never recognised, is sent within a second: measured with 1 and 8
-such services in a namespace, 39 with version intensity 2, 93 with 5, and 130 to 170 with 7 and scripts. One that is
-silent is sent 5 a second at most, but what is claimed for it cannot be given back early: it may speak at any probe, and
-scripts for all services of a unit come when the last is through (387 packets in the 160th second, for 7 beside one).
+"""What one that answers every probe at once, and is never recognised, is sent within a second: measured in a namespace,
+39 with version intensity 2, 93 with 5, and 130 to 170 with 7 and scripts. One of a unit may be such; where several are,
+more is sent for a second than was claimed: to claim so much for each would be to ask most hosts in pieces.
+
+One that is silent is sent 5 a second at most, but what is claimed for it cannot be given back early: it may speak at
+any probe, and scripts for all services of a unit come when the last is through (387 packets within the 160th second,
+for 7 beside a silent one).
 """
 SERVICES_AT_ONCE = 30
 STEADY = 0.95
@@ -33,13 +36,14 @@ Options = TypeVar("Options", bound=BaseModel)
 def load_of_question(batch: Batch, ports: int, max_rate: int, a_service: float = PACKETS_A_SERVICE) -> Load:
     """The load of a batch, all networks, all hosts or all services; hosts are asked about so many ports, twice each.
 
-    `a_service` is what each service is sent (`packets_a_service`).
+    `a_service` is what one of the services may be sent (`packets_a_service`), the others being recognised.
     """
     if isinstance(batch[0], Network):
         return paced_load(PROBES * addresses_in(batch), max_rate)
     if isinstance(batch[0], Host):
         return paced_load(2 * ports * len(batch), max_rate)
-    packets, connections = a_service * len(batch), min(len(batch), SERVICES_AT_ONCE)
+    packets = a_service + PACKETS_A_SERVICE * (len(batch) - 1)
+    connections = min(len(batch), SERVICES_AT_ONCE)
     return Load(packets, packets, connections, connections)
 
 

@@ -172,8 +172,11 @@ class _Planner:
     def _one(self, tool: Tool, sample: Record, options: Any) -> Planned:
         """One record, as in a unit that is full of such ones: a small unit is not given more than it can use."""
         one, intake = self._placed(sample), tool.intake_of(sample)
-        held = self._held(tool, (one,) * (intake.batch if intake else 1), options)
-        return planned(tool, (one,), options, held, self.scope)
+        full = (one,) * (intake.batch if intake else 1)
+        unit = planned(tool, (one,), options, self._held(tool, full, options), self.scope)
+        if (load := load_of(tool, full, options)) is None:
+            return unit
+        return replace(unit, load=replace(load, packets=load.packets / len(full), least=load.least / len(full)))
 
     def _placed(self, sample: Record) -> Record:
         """A sample where such records would be found."""

@@ -224,6 +224,8 @@ def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> Non
     assert cause("put_back", scan=window, run=later).detail == f"{window.put_back}, in 8 h 0 min"
     assert codes(scan=window, run=later) == ["put_back"], "the same moment is told once"
     assert found(scan=waiting).causes[0] == said
+    leaving = run("RUNNING", "Running", since=ago(40), due=ago(40))
+    assert codes(scan=waiting, run=leaving) == ["put_back"], "its flow is about to tell Prefect"
     late = replace(window, resume_at=ago(1))
     assert codes(scan=late, run=later) == ["scheduled_later"], "its time has come, and its run is for later"
     assert "put_back" not in codes(scan=replace(waiting, resume_at=ago(1)))

@@ -130,7 +130,7 @@ def test_what_comes_later_is_held_to_the_budget_as_well(settings: Settings) -> N
     hosts, services = _step(planned, "nmap").needs
     (endpoints,) = _step(planned, "tls").needs
     assert hosts.seconds == pytest.approx(2 / 42), "two ports, at the rate of a sweep"
-    assert services.seconds == 40 / 50
+    assert services.seconds == (40 + 7 * 30) / 8 / 50, "in a unit of eight"
     assert endpoints.seconds == 42 / 50
 
 
