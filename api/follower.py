@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.prefect import PrefectGateway, PrefectHealth
 from api.schedule_keeper import ScheduleKeeper
 from footprint.errors import PrefectUnavailable, StoreUnavailable
+from footprint.platform_facts import OtherSchedule
 from footprint.reconciliation import Ended, PutBack, Reschedule, RunState, Silence, reconcile
 from footprint.spool import Spool
 from footprint.states import Status
@@ -37,7 +38,10 @@ log = logging.getLogger("pulsar.api.follower")
 
 
 class Follower:
-    """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when."""
+    """A background task of the API. `health` is the last that was heard of Prefect, and `heard_at` when.
+
+    `other_schedules` are those that the store does not have, as Prefect told of them when it last answered.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Follower:
     ) -> None:
         self.health = PrefectHealth(server=False, detail="not asked yet")
         self.heard_at: datetime | None = None
+        self.other_schedules: tuple[OtherSchedule, ...] = ()
         self._store = store
         self._prefect = prefect
         self._work_dir = work_dir
@@ -65,7 +70,7 @@ class Follower:
         while True:
             try:
                 if looks % HEALTH_EVERY == 0 or not self.health.server:
-                    await self._ask_after_health()
+                    await self.ask_after_health()
                 looks += 1
                 await self._give_flows_time()
                 if looks % CLEAR_EVERY == 0:
@@ -91,10 +96,13 @@ class Follower:
             self._was_away = False
             await asyncio.sleep(RETURN_SECONDS)
 
-    async def _ask_after_health(self) -> None:
+    async def ask_after_health(self) -> None:
+        """Have `health` say how Prefect is now, and mend the schedules that differ from its."""
         began_at = datetime.now(UTC)
         self._hear(await self._prefect.health())
         schedules = self.health.seen.schedules if self.health.seen else None
+        if schedules:
+            self.other_schedules = schedules.others
         if self._keeper and schedules and await self._keeper.mend(schedules, began_at):
             self._on_change()
 

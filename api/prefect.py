@@ -156,12 +156,17 @@ class PrefectGateway:
         async with _bounded():
             await self._client.set_flow_run_state(run_id, Scheduled(message="The scan is resumed."), force=True)
 
-    async def put_schedule(self, schedule_id: UUID, timing: Timing, *, active: bool) -> tuple[UUID, UUID]:
-        """Make a schedule that starts scans, or change it; returns its id in Prefect and the deployment's."""
+    async def put_schedule(self, schedule_id: UUID, timing: Timing, *, active: bool, what: str) -> tuple[UUID, UUID]:
+        """Make a schedule that starts scans of `what`, or change it; returns its id in Prefect and the deployment's."""
         async with _bounded(START_SECONDS), self._turn:
             deployment = (await self._client.read_deployment_by_name(DEPLOYMENT)).id
-            put = partial(prefect_schedules.put, self._client, deployment, schedule_id, timing, active=active)
-            return await _patiently(put), deployment
+            put = partial(prefect_schedules.put, self._client, deployment, schedule_id, timing)
+            return await _patiently(partial(put, active=active, what=what)), deployment
+
+    async def switch_schedule(self, deployment: UUID, prefect_id: UUID, *, active: bool) -> None:
+        """Pause or resume a schedule, and leave what else it says. Raises `NotFound` where it is gone."""
+        async with _bounded(START_SECONDS), self._turn:
+            await _patiently(partial(prefect_schedules.switch, self._client, deployment, prefect_id, active=active))
 
     async def remove_schedule(self, deployment: UUID, prefect_id: UUID) -> None:
         """Remove a schedule and the runs that it made; one that is not there is removed already."""

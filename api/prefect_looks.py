@@ -13,12 +13,13 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, StateType, WorkQueue
+from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, StateType, WorkQueue
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from api import prefect_schedules
 from footprint.journal import MOST_LINES, Said
-from footprint.platform_facts import PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
+from footprint.platform_facts import OtherSchedule, PoolSeen, PrefectSeen, QueueSeen, RunSeen, SchedulesSeen, WorkerSeen
 from footprint.text import clean
 
 MAINTENANCE = "maintenance"
@@ -95,20 +96,36 @@ async def _schedules(client: PrefectClient, name: str) -> SchedulesSeen | None:
         deployment = await client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
+    flow = filters.FlowFilter(id=filters.FlowFilterId(any_=[deployment.flow_id]))
+    deployments = await client.read_deployments(flow_filter=flow, limit=PAGE)
     late = filters.FlowRunFilter(
         state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=["Late"])),
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[each.id for each in deployments]),
     )
-    active = sum(schedule.active for schedule in deployment.schedules)
+    schedules = [(schedule, each) for each in deployments for schedule in each.schedules]
+    active = sum(schedule.active for schedule, _ in schedules)
     count = await client.count_flow_runs(flow_run_filter=late)
     return SchedulesSeen(
         active,
-        len(deployment.schedules) - active,
+        len(schedules) - active,
         deployment.paused,
         count,
         known=tuple(map(prefect_schedules.seen, deployment.schedules)),
         deployment_id=deployment.id,
+        others=_others(schedules, deployment.id, name.partition("/")[0]),
     )
+
+
+def _others(
+    schedules: Sequence[tuple[DeploymentSchedule, DeploymentResponse]], deployment: UUID, flow: str
+) -> tuple[OtherSchedule, ...]:
+    """Those that the store did not make, the oldest first."""
+    found = [
+        prefect_schedules.other(schedule, each, f"{flow}/{clean(each.name, WORD)}")
+        for schedule, each in schedules
+        if each.id != deployment or prefect_schedules.seen(schedule).ours is None
+    ]
+    return tuple(sorted(found, key=lambda other: (other.created_at, other.prefect_id)))
 
 
 async def run_and_pool(client: PrefectClient, run_id: UUID, pool: str) -> tuple[RunSeen | None, PoolSeen | None, int]:

@@ -55,7 +55,7 @@ class ScheduleKeeper:
             case TakeOver() | Gone():
                 await run_in_threadpool(self._take_over, step)
             case Remake():
-                made = await self._prefect.put_schedule(step.id, step.timing, active=step.active)
+                made = await self._prefect.put_schedule(step.id, step.timing, active=step.active, what=step.what)
                 await run_in_threadpool(self._attach, step.id, *made)
             case Remove():
                 await self._prefect.remove_schedule(deployment, step.prefect_id)

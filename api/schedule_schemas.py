@@ -14,11 +14,12 @@ from api.policy_schemas import AskedPolicy
 from api.schemas import Line
 from footprint.errors import InvalidSchedule
 from footprint.notify_rules import NotifyRules
+from footprint.platform_facts import OtherSchedule
 from footprint.policy import DEFAULT_POLICY
 from footprint.states import Status
 from footprint.store.schedule_tables import ScheduleRow, ScheduleRunRow
 from footprint.store.schedules import Past, timing_of
-from footprint.timing import WAYS, Recurrence, RecurrenceFields, Timing
+from footprint.timing import WAYS, Recurrence, RecurrenceFields, Timing, as_said
 from tasks.occurrences import occurrences
 
 NEXT_RUNS = 5
@@ -136,9 +137,16 @@ class ScheduleRunWithScans(ScheduleRunOut):
 class ScheduleOut(BaseModel):
     """A schedule. `state` is active, paused, deployment_paused or deleted, as Prefect last said: in its UI, all of it
     may be done. `prefect_away` says that it cannot be asked now. `next_runs` are by Prefect's reckoning, in UTC.
+
+    Of `origin` prefect are those that people keep there, with prefect.yaml or in its UI: `deployment` and `slug` say
+    which it is, the id is Prefect's own, and its runs do not wait for each other (`overlap` is null). What came of
+    it is not known here.
     """
 
     id: UUID
+    origin: Literal["api", "prefect"]
+    deployment: str | None
+    slug: str | None
     target: str | None
     asset: UUID | None
     policy: str
@@ -150,7 +158,7 @@ class ScheduleOut(BaseModel):
     anchor: datetime | None
     timezone: str
     active: bool
-    overlap: Overlap
+    overlap: Overlap | None
     comment: str
     notify: NotifyRules | None
     state: str
@@ -169,9 +177,12 @@ class ScheduleOut(BaseModel):
         is_due = row.active and row.gone_at is None and not deployment_paused
         timing = timing_of(row)
         return cls(
+            origin="api",
+            deployment=None,
+            slug=None,
             **{name: row.said.get(name) for name in (*WAYS, "at")},
             anchor=timing.anchor,
-            state=_state(row, deployment_paused=deployment_paused),
+            state="deleted" if row.gone_at is not None else _state(active=row.active, paused=deployment_paused),
             prefect_away=away,
             next_runs=_upcoming(timing) if is_due else [],
             last_scan=LastScanOut.model_validate(past.last_scan, from_attributes=True) if past.last_scan else None,
@@ -182,8 +193,38 @@ class ScheduleOut(BaseModel):
             **{name: getattr(row, name) for name in _SAME},
         )
 
+    @classmethod
+    def of_other(cls, other: OtherSchedule, *, away: bool) -> ScheduleOut:
+        """A schedule that people keep in Prefect, as it is shown."""
+        timing, said = other.timing, as_said(other.timing) if other.timing else {}
+        is_due = other.active and not other.is_deployment_paused
+        return cls(
+            id=other.prefect_id,
+            origin="prefect",
+            **{name: said.get(name) for name in WAYS},
+            anchor=timing.anchor if timing else None,
+            timezone=timing.timezone if timing else "UTC",
+            state=_state(active=other.active, paused=other.is_deployment_paused),
+            prefect_away=away,
+            next_runs=_upcoming(timing) if timing and is_due else [],
+            **dict.fromkeys(("at", "asset", "overlap", "notify", "last_scan", "last_run")),
+            skipped=0,
+            **{name: getattr(other, name) for name in _SAME_OF_OTHERS},
+        )
+
 
 _SAME = ("id", "target", "timezone", "active", "overlap", "comment", "notify", "prefect_id", "created_at", "changed_at")
+_SAME_OF_OTHERS = (
+    "deployment",
+    "slug",
+    "target",
+    "policy",
+    "active",
+    "comment",
+    "prefect_id",
+    "created_at",
+    "changed_at",
+)
 
 
 def _upcoming(timing: Timing) -> list[datetime]:
@@ -193,9 +234,7 @@ def _upcoming(timing: Timing) -> list[datetime]:
     return []
 
 
-def _state(row: ScheduleRow, *, deployment_paused: bool) -> str:
-    if row.gone_at is not None:
-        return "deleted"
-    if not row.active:
+def _state(*, active: bool, paused: bool) -> str:
+    if not active:
         return "paused"
-    return "deployment_paused" if deployment_paused else "active"
+    return "deployment_paused" if paused else "active"

@@ -17,12 +17,13 @@ from api.prefect import PrefectGateway
 from api.schedule_schemas import ScheduleChange, ScheduleRequest
 from api.schemas import ScanOut
 from footprint.errors import PrefectUnavailable
+from footprint.platform_facts import OtherSchedule
 from footprint.policy import INLINE, ScanPolicy
 from footprint.records import subject_of
 from footprint.settings import Settings
 from footprint.store.schedule_tables import ScheduleRow
 from footprint.store.schedule_turns import withdraw_turn
-from footprint.store.schedules import attach_schedule, delete_schedule, schedule_by_id, timing_of
+from footprint.store.schedules import attach_schedule, delete_schedule, schedule_by_id, timing_of, what_of
 from footprint.store.tables import Scan, now
 from footprint.target import parse_target
 from footprint.timing import Timing
@@ -52,7 +53,9 @@ class Schedules:
         async with self.lock:
             row = await self._desk.write(lambda session: self._written(session, asked, policy))
             try:
-                prefect_id, deployment = await self._prefect.put_schedule(row.id, timing_of(row), active=row.active)
+                prefect_id, deployment = await self._prefect.put_schedule(
+                    row.id, timing_of(row), active=row.active, what=what_of(row)
+                )
             except PrefectUnavailable:
                 await self._desk.write(lambda session: delete_schedule(session, row.id))
                 raise
@@ -63,16 +66,23 @@ class Schedules:
         """Change a schedule, in Prefect too where that is about its times. Raises as `create` does, and `NotFound`."""
         policy = await run_in_threadpool(_policy_asked, asked.policy) if asked.policy is not None else None
         async with self.lock:
-            before, after = await self._desk.write(lambda session: self._changed(session, schedule_id, asked, policy))
+            before, after, what = await self._desk.write(
+                lambda session: self._changed(session, schedule_id, asked, policy)
+            )
             if before["timing"] == after["timing"] and asked.active is None:
                 return
             try:
                 timing = Timing.unpack(after["timing"])
-                made = await self._prefect.put_schedule(schedule_id, timing, active=after["active"])
+                made = await self._prefect.put_schedule(schedule_id, timing, active=after["active"], what=what)
             except PrefectUnavailable:
                 await self._desk.write(lambda session: _restore(session, schedule_id, before))
                 raise
             await self._desk.write(lambda session: attach_schedule(session, schedule_id, *made))
+
+    async def switch(self, other: OtherSchedule, *, active: bool) -> None:
+        """Pause or resume one that people keep in Prefect. Raises `NotFound`, `PrefectUnavailable`."""
+        async with self.lock:
+            await self._prefect.switch_schedule(other.deployment_id, other.prefect_id, active=active)
 
     async def delete(self, schedule_id: UUID) -> None:
         """Remove a schedule; its scans stay. Raises `NotFound`, or `PrefectUnavailable`: then it goes on."""
@@ -128,8 +138,8 @@ class Schedules:
 
     def _changed(
         self, session: Session, schedule_id: UUID, asked: ScheduleChange, policy: str | ScanPolicy | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Write a change down; returns what the row said before and says after it."""
+    ) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """Write a change down; returns what the row said before and says after it, and what it scans."""
         row = schedule_by_id(session, schedule_id, held=True)
         before = _copy_of(row)
         timezone = asked.timezone or row.timezone
@@ -146,7 +156,7 @@ class Schedules:
             row.notify = asked.notify.model_dump(mode="json") if asked.notify else None
         if policy is not None:
             self._accept(session, row, policy)
-        return before, _copy_of(row)
+        return before, _copy_of(row), what_of(row)
 
     def _sound(self, timing: Timing) -> Timing:
         require_sound(timing, now(), timedelta(seconds=self._settings.schedule_min_interval))

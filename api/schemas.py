@@ -12,7 +12,8 @@ from api.policy_schemas import AskedPolicy
 from footprint.policy import DEFAULT_POLICY, ModuleName
 from footprint.score import Scores
 from footprint.states import Status
-from footprint.store.tables import Scan
+from footprint.store.closings import closed_upon
+from footprint.store.tables import Scan, now
 
 Line = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$")
 PROBLEM_EXAMPLE = {"error": "invalid_target", "detail": "the target is not a domain, an address or a network"}
@@ -126,9 +127,9 @@ SCAN_EXAMPLE = {
 class ScanOut(BaseModel):
     """A scan. `task_id` is its Prefect flow run, `state` Prefect's name for its state; times are UTC.
 
-    `waiting` says what it waits for, if for more than a worker; `schedule` is the one that asked for it, `resumed_from`
-    the scan whose finished units it took over. A cancel leaves its receipt: when it was asked for, how many processes
-    were ended, when none was left.
+    `waiting` says what it waits for, if for more than a worker, or that its window has closed upon it; `schedule` is
+    the one that asked for it, `resumed_from` the scan whose finished units it took over. A cancel leaves its receipt:
+    when it was asked for, how many processes were ended, when none was left.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [SCAN_EXAMPLE]})  # type: ignore[list-item]
@@ -179,7 +180,7 @@ class ScanOut(BaseModel):
             modules=[ModuleOut.model_construct(**{"waiting_for": None, **line}) for line in scan.modules],
             counts=CountsOut.model_construct(**{name: scan.counts.get(name, 0) for name in CountsOut.model_fields}),
             score=scan.score,
-            waiting=scan.waiting,
+            waiting=scan.waiting or closed_upon(scan, now()),
             schedule=scan.schedule_id,
             resumed_from=scan.resumed_from,
             cancelled_at=scan.cancelled_at,

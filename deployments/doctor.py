@@ -108,7 +108,7 @@ def _tools(settings: Settings, store: Store | None) -> Iterator[Line]:
     elif needed := sorted(set(lacking) & set(PRESETS[DEFAULT_POLICY].required)):
         yield doctor.fail("tools", f"missing, and needed by {DEFAULT_POLICY}: {', '.join(needed)}", remedies)
     else:
-        yield doctor.warn("tools", f"missing or too old: {', '.join(lacking)}", remedies)
+        yield doctor.warn("tools", f"missing, too old or not to be run here: {', '.join(lacking)}", remedies)
     granted = powers(settings.work_dir)
     if granted.raw_sockets:
         yield doctor.ok("privileges", "raw sockets are to be had")

@@ -27,6 +27,8 @@ from types import TracebackType
 import httpx
 
 from deployments.blueprint import CODE_ROOT, Addresses, Blueprint
+from deployments.log_files import LOOK_SECONDS as LOGS_SECONDS
+from deployments.log_files import bound
 from deployments.prefect_server import PrefectServer, fingerprint
 from deployments.processes import Listener, Process, end_strays, until
 from footprint.errors import PlatformError
@@ -138,11 +140,11 @@ class Platform:
 
     def _prepare_prefect(self, blueprint: Blueprint, server: PrefectServer) -> None:
         server.ensure_pool(self._settings.scans_at_once)
-        server.ensure_watch()
         mark = fingerprint(CODE_ROOT)
         if server.has_deployed(mark, CODE_ROOT):
             return
         self._tell("The flows are deployed.")
+        server.ensure_watch()
         deploying = self._parts["deploy"] = blueprint.deploying()
         self._until(lambda: deploying.exit_code() == 0, "the flows were not deployed", "deploy")
         server.note_deployed(mark)
@@ -158,7 +160,12 @@ class Platform:
             part.stop(seconds)
 
     def _watch(self, blueprint: Blueprint) -> None:
+        logs_due = time.monotonic()
         while not self._leaving.wait(LOOK_SECONDS):
+            if time.monotonic() >= logs_due:
+                logs_due = time.monotonic() + LOGS_SECONDS
+                for part in self._parts.values():
+                    bound(part.log)
             for name, part in list(self._parts.items()):
                 if part.exit_code() is None:
                     continue

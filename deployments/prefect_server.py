@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import uuid
 from importlib import metadata
@@ -24,7 +25,8 @@ SILENCE = 300
 """Seconds. Ten heartbeats: a busy server notes them late."""
 CONFLICT = httpx.codes.CONFLICT
 SECONDS = 10.0
-LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 30.0
+LOOK_SECONDS, PATIENCE_SECONDS = 0.25, 90.0
+"""On SQLite, who writes while the server's own services do waits for up to a minute (its `busy_timeout`)."""
 BUSY = frozenset({408, 429, 502, 503})
 
 
@@ -55,15 +57,22 @@ class PrefectServer:
     def ensure_pool(self, limit: int) -> None:
         """Make the work pool and its queues, or set how many scans it lets run at once. A worker completes it.
 
-        Maintenance has places and a queue of its own.
+        Maintenance has places and a queue of its own. What is there already is only read: a server that has just
+        started is busy with its database, and on SQLite whoever writes waits for it.
         """
-        places = {"concurrency_limit": limit + MAINTENANCE_PLACES}
-        if not self._write("POST", "/work_pools/", {"name": POOL, "type": "process", **places}, or_code=CONFLICT):
-            self._write("PATCH", f"/work_pools/{POOL}", places)
-        self._write("PATCH", f"/work_pools/{POOL}/queues/default", {"concurrency_limit": limit})
-        queue = {"name": MAINTENANCE_QUEUE, "concurrency_limit": MAINTENANCE_PLACES}
-        if not self._write("POST", f"/work_pools/{POOL}/queues", queue, or_code=CONFLICT):
-            self._write("PATCH", f"/work_pools/{POOL}/queues/{MAINTENANCE_QUEUE}", queue)
+        self._ensure("/work_pools/", {"name": POOL, "type": "process"}, limit + MAINTENANCE_PLACES)
+        queues = f"/work_pools/{POOL}/queues"
+        self._ensure(queues, {"name": "default"}, limit)
+        self._ensure(queues, {"name": MAINTENANCE_QUEUE}, MAINTENANCE_PLACES)
+
+    def _ensure(self, where: str, thing: dict[str, str], limit: int) -> None:
+        """Make what is `where` others of its kind are, or have it let so many run at once."""
+        path, wanted = f"{where.rstrip('/')}/{thing['name']}", {"concurrency_limit": limit}
+        there = self._read(path)
+        if there is None and self._write("POST", where, thing | wanted, or_code=CONFLICT):
+            return
+        if there is None or there["concurrency_limit"] != limit:
+            self._write("PATCH", path, wanted)
 
     def ensure_watch(self) -> None:
         """Have Prefect call runs of maintenance crashed whose heartbeats have stopped: by itself it only notes them.
@@ -148,11 +157,14 @@ class PrefectServer:
 
 
 def fingerprint(root: Path) -> str:
-    """What decides whether deploying again would change anything: the definition, flows, the place, the versions."""
+    """What decides whether deploying again would change anything: the definition, flows, the place, the versions.
+
+    The automation that watches them is made with them, and so is part of it.
+    """
     digest = hashlib.sha256()
     for part in (root / "prefect.yaml", root / "flows" / "scan.py", root / "flows" / "maintenance.py"):
         digest.update(part.read_bytes() + b"\0")
-    digest.update(f"{root}\0{metadata.version('prefect')}".encode())
+    digest.update(f"{root}\0{metadata.version('prefect')}\0{json.dumps(automation())}".encode())
     return digest.hexdigest()
 
 

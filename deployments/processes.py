@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from deployments.log_files import bound
 from footprint.errors import PlatformError
 
-LARGEST_LOG = 10_000_000
-"""Bytes; a log larger than this is put aside when its process is started."""
 LOOK_SECONDS = 0.1
 SAID_LINES = 5
 LISTENING = "0A"
@@ -46,7 +45,8 @@ class Process:
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
-        _put_aside(log)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bound(log)
         self._log_start = log.stat().st_size if log.exists() else 0
         holder = [sys.executable, "-I", str(Path(__file__).with_name("leash.py")), str(leash.value), str(os.getpid())]
         with log.open("ab") as out:
@@ -77,7 +77,9 @@ class Process:
     def last_words(self) -> str:
         """The last lines it wrote since it was started."""
         with self.log.open("rb") as log:
-            log.seek(max(self._log_start, self.log.stat().st_size - 20_000))
+            size = self.log.stat().st_size
+            # One that is shorter than it was has been put aside since.
+            log.seek(max(self._log_start if self._log_start <= size else 0, size - 20_000))
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-SAID_LINES:])
 
@@ -200,9 +202,3 @@ def _await_ends(handles: Sequence[int], seconds: float) -> None:
         for handle, _ in watch.poll(wait * 1000):
             watch.unregister(handle)
             left -= 1
-
-
-def _put_aside(log: Path) -> None:
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_name(f"{log.name}.1"))

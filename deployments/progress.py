@@ -99,7 +99,7 @@ class Lines:
     def update(self, scan: Scan) -> None:
         """Print the scan as it is now, where that is news."""
         busy = tuple(run.name for run in scan.modules if run.running)
-        self._tell((scan.status, busy, scan.progress // STEP), f"{scan.progress:3.0f} %  {at_work(scan)}")
+        self._tell((scan.status, busy, scan.waiting, scan.progress // STEP), f"{scan.progress:3.0f} %  {at_work(scan)}")
 
     def trouble(self, sentence: str) -> None:
         """Print, once, why nothing new is known."""
@@ -119,8 +119,8 @@ def at_work(scan: Scan) -> str:
     busy = [_part(run) for run in scan.modules if run.running] or [
         _wait(run) for run in scan.modules if run.waiting_for
     ]
-    idle = scan.waiting or IDLE.get(scan.status, "preparing the next step")
-    return "; ".join(busy) or one_line(idle, SENTENCE)
+    waits = scan.waiting or (None if busy else IDLE.get(scan.status, "preparing the next step"))
+    return "; ".join([*busy, *([one_line(waits, SENTENCE)] if waits else [])])
 
 
 def _wait(run: ModuleRun) -> str:

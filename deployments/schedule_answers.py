@@ -29,6 +29,9 @@ class Schedule(Answer):
     """A schedule as `/api/schedules/{id}/` shows it; times are ISO 8601 text."""
 
     id: str
+    origin: str = "api"
+    deployment: str | None = None
+    slug: str | None = None
     target: str | None = None
     asset: str | None = None
     policy: str = ""
@@ -38,7 +41,7 @@ class Schedule(Answer):
     rrule: str | None = None
     interval: int | str | None = None
     timezone: str = "UTC"
-    overlap: str = "skip"
+    overlap: str | None = "skip"
     comment: str = ""
     notify: NotifyRules | None = None
     state: str = ""
@@ -56,3 +59,13 @@ class Schedule(Answer):
         if self.frequency is not None:
             return f"{self.frequency.lower()} {self.at or ''}".strip() + f" {self.timezone}"
         return f"{self.cron or self.rrule} {self.timezone}"
+
+    @property
+    def what(self) -> str:
+        """What it scans, in words."""
+        return self.target or (f"asset {self.asset}" if self.asset else "nothing")
+
+    @property
+    def is_kept_in_prefect(self) -> bool:
+        """True of one that the API does not keep: it is in prefect.yaml, or was made in the Prefect UI."""
+        return self.origin == "prefect"

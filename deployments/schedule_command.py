@@ -77,7 +77,8 @@ def list_schedules(json: AsJson = False) -> None:
 def show_schedule(schedule_id: ScheduleId, json: AsJson = False) -> None:
     """Show one schedule, when it comes due, and what became of its last times."""
     with running_api(read_settings()) as api:
-        found, runs = api.schedule(schedule_id), [] if json else api.schedule_runs(schedule_id)
+        found = api.schedule(schedule_id)
+        runs = [] if json or found.is_kept_in_prefect else api.schedule_runs(schedule_id)
     if json:
         show.as_json(found.as_sent())
     else:

@@ -87,7 +87,8 @@ def _time(seconds: float) -> str:
 
 def _sum(planned: Preview) -> Text:
     said = [_total(amount) for amount in planned.totals] or ["nothing is sent"]
-    return Text.assemble(("At once", "bold"), f": {'; '.join(said)}; {_time(planned.seconds)}, before what is found.")
+    time = f"; {_time(planned.seconds)}" if planned.seconds >= 1 else ""
+    return Text.assemble(("At once", "bold"), f": {'; '.join(said)}{time}, before what is found.")
 
 
 def _total(amount: Amount) -> str:

@@ -18,17 +18,25 @@ REMARKS = {
 }
 AWAY = "Prefect does not answer: this is what was known last, and nothing comes due meanwhile."
 
+KEPT_IN_PREFECT = (
+    "Those kept in Prefect are changed in prefect.yaml or in the Prefect UI; here they are paused and resumed."
+)
+UNTOLD = "It has no target: Prefect drops parameters with a change in its UI. `prefect deploy --all` brings them back."
+
 
 def schedule_list(schedules: Sequence[Schedule]) -> None:
     """Print all schedules."""
     has_room = paper().width >= ROOMY
-    table = table_of("id", "state", "what", "how often", "next", *(["policy", "last"] if has_room else []))
+    table = table_of(
+        "id", "state", "what", "how often", "next", *(["policy", "last, or where it is kept"] if has_room else [])
+    )
     for schedule in schedules:
         upcoming = moment(schedule.next_runs[0]) if schedule.next_runs else ""
-        what = plain(schedule.target or f"asset {schedule.asset}")
-        cells = [plain(schedule.id), _state(schedule), what, plain(schedule.how_often), Text(upcoming)]
+        cells = [plain(schedule.id), _state(schedule), plain(schedule.what), plain(schedule.how_often), Text(upcoming)]
         table.add_row(*cells, *([plain(schedule.policy), _last(schedule)] if has_room else []))
     listed(table, "There are no schedules.")
+    if any(schedule.is_kept_in_prefect for schedule in schedules):
+        note(KEPT_IN_PREFECT)
     if any(schedule.prefect_away for schedule in schedules):
         note(AWAY)
 
@@ -43,7 +51,8 @@ def schedule_details(schedule: Schedule, runs: Sequence[ScheduleRun]) -> None:
         ("asset", schedule.asset or ""),
         ("policy", schedule.policy),
         ("how often", schedule.how_often),
-        ("overlap", schedule.overlap),
+        ("overlap", schedule.overlap or ""),
+        ("kept in", _kept_in(schedule) if schedule.is_kept_in_prefect else ""),
         ("comment", schedule.comment),
         ("notify", ", ".join(schedule.notify.to) or "nobody" if schedule.notify else ""),
         ("next", ", ".join(map(moment, schedule.next_runs))),
@@ -57,6 +66,8 @@ def schedule_details(schedule: Schedule, runs: Sequence[ScheduleRun]) -> None:
         paper().print("", _runs(runs))
     if schedule.state in REMARKS:
         note(REMARKS[schedule.state])
+    if schedule.is_kept_in_prefect:
+        note(KEPT_IN_PREFECT if schedule.target else UNTOLD)
     if schedule.prefect_away:
         note(AWAY)
 
@@ -74,7 +85,13 @@ def _state(schedule: Schedule) -> Text:
     return Text(one_line(schedule.state.replace("_", " "), SENTENCE), style=STATES.get(schedule.state, ""))
 
 
+def _kept_in(schedule: Schedule) -> str:
+    return f"Prefect: {schedule.deployment}{f', {schedule.slug}' if schedule.slug else ''}"
+
+
 def _last(schedule: Schedule) -> Text:
+    if schedule.is_kept_in_prefect:
+        return plain(_kept_in(schedule))
     if schedule.last_scan is None:
         return Text("")
     status = schedule.last_scan.status

@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 
 from deployments.blueprint import CODE_ROOT, POOL
 from deployments.grace import Grace
+from deployments.log_files import keep_bounded
 from deployments.nursery import Nursery
 from footprint.errors import InstallationError, StoreNotMigrated, StoreUnavailable
 from footprint.held_directories import clear_forsaken, held_directory
@@ -71,6 +72,7 @@ async def work(
     from deployments.forking import ForkingWorker, server_answers
 
     refresh_global_settings_context()  # whoever imported Prefect before us did so without our environment
+    bounded = asyncio.create_task(keep_bounded(nursery.log))
     worker = ForkingWorker(pool, nursery=nursery, name=name, on_ready=lambda: _tell(notify, b"READY=1"), grace=given)
     try:
         await asyncio.gather(server_answers(), asyncio.to_thread(tidy))
@@ -78,6 +80,7 @@ async def work(
     except asyncio.CancelledError:
         _tell(notify, b"STOPPING=1")
     finally:
+        bounded.cancel()
         nursery.close()
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_table_artifact
 
-from footprint.change_words import VALUE, WORDS, line_of, steps_of, summary, titled
+from footprint.change_words import VALUE, WORDS, lines_of, steps_of, summary, titled
 from footprint.drift import Change
 from footprint.store.differences import Drift
 from footprint.text import clean
@@ -39,7 +39,7 @@ def changes_told(drift: Drift | None) -> list[str]:
     """The part of a report, as lines of Markdown, that says what changed."""
     if drift is None:
         return []
-    lines = [line_of(each) for each in drift.differences if each.change is not Change.NOT_LOOKED_AT]
+    lines = lines_of(each for each in drift.differences if each.change is not Change.NOT_LOOKED_AT)
     more = [f"and {len(lines) - LINES_SHOWN} more"] if len(lines) > LINES_SHOWN else []
     listed = [fenced("\n".join([*lines[:LINES_SHOWN], *more])), ""] if lines else []
     if drift.against is None:

@@ -24,6 +24,7 @@ from footprint.store.explaining import scans_of_tasks
 from footprint.store.forgetting import forget_scans, forget_settled, shrink
 from footprint.store.retention import Doomed, Keeping, doomed_scans
 from footprint.store.scans import live_scans
+from footprint.text import counted
 
 MOST_RUNS = 5_000
 """Runs without a scan that one cleanup forgets; the rest go with the next ones."""
@@ -47,7 +48,7 @@ class CleanupPlan:
         said = [
             f"scan {scan.id} of {scan.target}, {scan.policy}, {scan.status}, ended"
             f" {duration((at - scan.ended_at).total_seconds())} ago: {scan.reason};"
-            f" {scan.records} sightings, {scan.bytes} bytes"
+            f" {counted(scan.records, 'sighting')}, {scan.bytes} bytes"
             for scan in self.scans
         ]
         said += [

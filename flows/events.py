@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
-from footprint.change_words import counts_of, line_of
+from footprint.change_words import counts_of, lines_of
 from footprint.drift import Change
 from footprint.records import subject_of
 from footprint.store.differences import Drift
@@ -42,7 +42,7 @@ def tell_changed(scan: Begun, drift: Drift | None) -> None:
     changes = [each for each in drift.differences if each.change is not Change.NOT_LOOKED_AT] if drift else []
     if changes:
         counts = {change.value: count for change, count in counts_of(changes).items()}
-        lines = [clean(line_of(each), LINE) for each in changes[:LINES_SENT]]
+        lines = [clean(line, LINE) for line in lines_of(changes)[:LINES_SENT]]
         _emit(scan, CHANGED, {"changed": counts, "lines": lines})
 
 

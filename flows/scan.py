@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.beginning import begin_scan
 from flows.conduct import Conductor
 from flows.pausing import Waiting, give_back, step_aside
-from flows.scheduled import begin_scheduled, schedule_of_run
+from flows.scheduled import begin_scheduled, name_run, schedule_of_run
 from footprint.errors import ScanStopped
 from footprint.failpoints import failpoint
 from footprint.policy import DEFAULT_POLICY
@@ -53,6 +53,7 @@ def dispatch_scan(
     if isinstance(scan, State):
         return scan
     failpoint("after-lease")
+    name_run(scan)
     get_run_logger().info("scan %s began, attempt %d", scan.id, scan.attempt)
     conductor = Conductor(scan)
     try:

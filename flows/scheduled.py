@@ -15,7 +15,8 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
 from footprint.errors import RequestError
-from footprint.store.scans import attach
+from footprint.records import subject_of
+from footprint.store.scans import Begun, attach
 from footprint.store.schedule_tables import REFUSED
 from footprint.store.schedule_turns import hold_schedule, note_run, schedule_of_prefect
 from footprint.store.tables import Scan
@@ -23,6 +24,7 @@ from tasks.installation import Installation, installation
 from tasks.scheduled import take_turn
 
 SECONDS = 15.0
+NAMING_SECONDS = 5.0
 SKIPPED = "Skipped"
 
 
@@ -61,6 +63,20 @@ def begin_scheduled(task_id: UUID, schedule_id: UUID) -> State | None:
     for scan_id in turn.scans[1:]:
         _hand_over(here, scan_id)
     return None
+
+
+def name_run(scan: Begun) -> None:
+    """Call a run that a schedule made by what it scans: Prefect gives it a random name, and the API names its own."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    name = f"{subject_of(scan.target)} {scan.policy.name}"
+    if run is None or not run.auto_scheduled or run.name == name:
+        return
+    try:
+        with get_client(sync_client=True, httpx_settings={"timeout": NAMING_SECONDS}) as client:
+            client.set_flow_run_name(run.id, name)
+    except (httpx.HTTPError, PrefectException) as away:
+        get_run_logger().warning("the run keeps its name: %s", type(away).__name__)
 
 
 def _hand_over(here: Installation, scan_id: UUID) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 from footprint.drift import Change, Difference, Step, described, tally
-from footprint.records import Finding
-from footprint.text import clean
+from footprint.records import Certificate, Finding
+from footprint.snapshots import place_of
+from footprint.text import clean, counted
 
 VALUE = 200
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
@@ -30,12 +31,37 @@ def summary(differences: Iterable[Difference]) -> str:
     return said or "nothing changed"
 
 
-def line_of(difference: Difference) -> str:
-    """A difference in one line of clean text."""
-    steps = f": {steps_of(difference)}" if difference.steps else ""
-    kind = difference.record.kind.replace("_", " ")
-    sign, word = SIGNS[difference.change], WORDS[difference.change]
-    return f"{sign} {word} {kind} {titled(difference)}{steps}"
+def lines_of(differences: Iterable[Difference]) -> list[str]:
+    """Lines of clean text, one for each difference, and one for all places of which a certificate tells the same."""
+    alike: dict[Hashable, list[Difference]] = {}
+    for each in differences:
+        alike.setdefault(_told_once(each), []).append(each)
+    return [_line_of(group) for group in alike.values()]
+
+
+def _told_once(difference: Difference) -> Hashable:
+    """What differences have in common that are told in one line."""
+    record = difference.record
+    what = record.fingerprint if isinstance(record, Certificate) else record
+    return difference.change, record.kind, what, difference.steps
+
+
+def _line_of(alike: Sequence[Difference]) -> str:
+    first = alike[0]
+    steps = f": {steps_of(first)}" if first.steps else ""
+    kind = first.record.kind.replace("_", " ")
+    places = f" ({_places(alike)})" if len(alike) > 1 else ""
+    return f"{SIGNS[first.change]} {WORDS[first.change]} {kind} {titled(first)}{places}{steps}"
+
+
+def _places(alike: Sequence[Difference]) -> str:
+    """How many services show it, and by how many names beside their addresses."""
+    subjects = [each.record.subject for each in alike if isinstance(each.record, Certificate)]
+    places = [(place_of(subject), subject) for subject in subjects]
+    services = {place.service if place else subject for place, subject in places}
+    names = {place.name for place, _ in places if place and place.name}
+    said = (counted(len(services), "service"), counted(len(names), "name"))
+    return ", ".join(said if names else said[:1])
 
 
 def brief(text: str) -> str:

@@ -157,6 +157,8 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
     if run is None or run.state_type != "SCHEDULED" or run.due is None or facts.scan.is_queued:
         return
     if run.due > facts.now:
+        if _goes_on_at(facts):
+            return  # why, and until the same moment, is said already
         when = f"{run.due:%Y-%m-%d %H:%M:%S} UTC, in {_span(facts.now, run.due)}"
         yield Cause("scheduled_later", f"its run is to begin at {when}", since=run.since)
     elif run.state == "Late":
@@ -165,12 +167,25 @@ def _scheduled(facts: Facts) -> Iterator[Cause]:
 
 
 def _put_back(facts: Facts) -> Iterator[Cause]:
-    scan = facts.scan
-    at = scan.resume_at or (facts.run.due if facts.run else None)
-    if scan.is_queued:
-        yield Cause("queued", scan.put_back or "", "wait, or cancel that scan")
-    elif scan.put_back and at and at > facts.now:
-        yield Cause("put_back", f"{scan.put_back}; it goes on from {at:%Y-%m-%d %H:%M} UTC on")
+    said, at = facts.scan.put_back or "", _goes_on_at(facts)
+    if facts.scan.is_queued:
+        yield Cause("queued", said, "wait, or cancel that scan")
+    elif at:
+        named, left = f"{at:%Y-%m-%d %H:%M}", _span(facts.now, at)
+        # A window's reason names the moment itself.
+        when = f", in {left}" if named in said else f"; it goes on from {named} UTC on, in {left}"
+        yield Cause("put_back", f"{said}{when}")
+
+
+def _goes_on_at(facts: Facts) -> datetime | None:
+    """When a scan that was put back goes on, where that is still to come."""
+    at = facts.scan.resume_at or (facts.run.due if facts.run else None)
+    return at if facts.scan.put_back and at and at > facts.now else None
+
+
+def _closed(facts: Facts) -> Iterator[Cause]:
+    if facts.scan.closed:
+        yield Cause("window_closed", facts.scan.closed)
 
 
 def _held(facts: Facts) -> Iterator[Cause]:
@@ -184,6 +199,8 @@ def _being_started(facts: Facts) -> Iterator[Cause]:
     run = facts.run
     if run is None or run.state_type not in ("PENDING", "RUNNING") or facts.scan.status is Status.STARTED:
         return
+    if _goes_on_at(facts):
+        return  # its flow has put it back, and is about to tell Prefect
     slow = facts.now - run.since > SLOW_START
     remedy = "that takes seconds as a rule: the worker's log says more" if slow else ""
     said = f"a worker has taken it {_span(run.since, facts.now)} ago and starts it"
@@ -283,7 +300,7 @@ WAITING: tuple[Finder, ...] = (
     _being_started,
 )  # fmt: skip
 """Why a scan that has not begun, or waits for another try, waits."""
-RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _units, _held, _prefect_away)
+RUNNING: tuple[Finder, ...] = (_run_gone, _being_stopped, _silent, _closed, _units, _held, _prefect_away)
 """What a scan that runs is at."""
 ENDED: tuple[Finder, ...] = (_verdict, _troubles, _warnings, _told)
 """With what verdict a scan ended, and why."""

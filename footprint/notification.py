@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
-from footprint.change_words import counts_of, line_of, summary
+from footprint.change_words import counts_of, lines_of, summary
 from footprint.drift import Change, Difference
 from footprint.notify_rules import NotifyOn
 from footprint.records import DomainName, Finding, Host, Record, Service, Severity
@@ -82,7 +82,7 @@ def of_unknown(end: ScanEnd) -> Notification:
 
 def of_changes(end: ScanEnd, differences: Sequence[Difference], *, is_first: bool) -> Notification:
     """What is told of a scan that found something changed; what was not looked at is counted only."""
-    lines = tuple(line_of(each) for each in differences if each.change is not Change.NOT_LOOKED_AT)
+    lines = lines_of(each for each in differences if each.change is not Change.NOT_LOOKED_AT)
     said = summary(differences) + (", with no earlier scan to compare with" if is_first else "")
     counts = {change.value: count for change, count in counts_of(differences).items()}
     return _notification(end, EventType.CHANGED, said, lines).model_copy(update={"changed": counts})

@@ -94,8 +94,32 @@ class ScheduleSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherSchedule:
+    """A schedule of scans that the store does not have: kept in git with `prefect.yaml`, or made in Prefect's UI.
+
+    `deployment` is its deployment as Prefect names it; `target` is None where its parameters have none.
+    """
+
+    prefect_id: UUID
+    deployment_id: UUID
+    deployment: str
+    slug: str | None
+    active: bool
+    is_deployment_paused: bool
+    timing: Timing | None
+    target: str | None
+    policy: str
+    comment: str
+    created_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesSeen:
-    """The schedules of the deployment, and how many of its runs are late."""
+    """The schedules of scans, and how many of their runs are late. `known` are those of the deployment of `pulsar`.
+
+    `others` are those that people keep in Prefect, on that deployment and on others of the same flow.
+    """
 
     active: int
     paused: int
@@ -103,6 +127,7 @@ class SchedulesSeen:
     late: int
     known: tuple[ScheduleSeen, ...] = ()
     deployment_id: UUID | None = None
+    others: tuple[OtherSchedule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

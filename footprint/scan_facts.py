@@ -85,6 +85,8 @@ class ScanSeen:
     put_back: str | None = None
     """Why it was put back to go on later, from `resume_at` on."""
     resume_at: datetime | None = None
+    closed: str | None = None
+    """Why it begins no unit although it runs: its window has closed."""
     schedule: str | None = None
     """Which schedule asked for it: its id, and its comment where it has one."""
     is_queued: bool = False

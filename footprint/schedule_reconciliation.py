@@ -16,7 +16,7 @@ from footprint.timing import Timing
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A schedule of the store. `prefect_id` and `deployment_id` are None while it is being made."""
+    """A schedule of the store, of scans of `what`. `prefect_id` and `deployment_id` are None while it is being made."""
 
     id: UUID
     prefect_id: UUID | None
@@ -25,6 +25,7 @@ class Ours:
     timing: Timing
     changed_at: datetime
     is_gone: bool
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Remake:
     id: UUID
     timing: Timing
     active: bool
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def differences(ours: Sequence[Ours], seen: SchedulesSeen, looked_at: datetime) 
 def _difference(ours: Ours, theirs: ScheduleSeen | None, deployment: UUID | None) -> Iterator[Step]:
     if theirs is None:
         if ours.deployment_id != deployment and not ours.is_gone:
-            yield Remake(ours.id, ours.timing, ours.active)
+            yield Remake(ours.id, ours.timing, ours.active, ours.what)
         elif not ours.is_gone:
             yield Gone(ours.id)
         return
@@ -86,4 +88,4 @@ def _difference(ours: Ours, theirs: ScheduleSeen | None, deployment: UUID | None
     if timing or theirs.active != ours.active or theirs.prefect_id != ours.prefect_id or ours.is_gone:
         yield TakeOver(ours.id, theirs.prefect_id, theirs.active, timing)
     if not theirs.is_whole:
-        yield Remake(ours.id, theirs.timing or ours.timing, theirs.active)
+        yield Remake(ours.id, theirs.timing or ours.timing, theirs.active, ours.what)

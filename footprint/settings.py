@@ -43,7 +43,10 @@ class Settings(BaseSettings):
     fence: bool = Field(
         default=False, description="Keep tools to their targets by rules in the kernel's firewall: on or off."
     )
-    proxy: str | None = Field(default=None, description="Proxy for the public services that modules ask (ct, …).")
+    proxy: str | None = Field(
+        default=None,
+        description="Proxy for the public services that modules and feeds ask (ct, NVD, …), not for notifications.",
+    )
     ct_url: str = Field(default="https://crt.sh/", description="Search of certificate-transparency logs (crt.sh).")
     ripestat_url: str = Field(default="https://stat.ripe.net/data/", description="RIPEstat's data API.")
     nvd_url: str = Field(

@@ -26,3 +26,8 @@ def clean(text: str, limit: int = 4096) -> str:
     if len(visible) * 4 <= limit:
         return visible
     return visible.encode()[:limit].decode(errors="ignore")
+
+
+def counted(count: int, word: str) -> str:
+    """How many there are, in words: `1 name`, `2 names`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

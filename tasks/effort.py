@@ -67,12 +67,6 @@ def sum_of(efforts: Sequence[Effort]) -> Effort:
     return Effort(first.sends, sum(each.least for each in efforts), total(each.most for each in efforts), first.rate)
 
 
-def least_seconds(efforts: Sequence[Effort], concurrency: int) -> float:
-    """The least that units take, so many of them at once."""
-    each = [effort.seconds for effort in efforts]
-    return max(max(each, default=0.0), sum(each) / concurrency)
-
-
 def addresses_left(batch: Sequence[Record], scope: Scope) -> int:
     """How many addresses the networks of a batch hold, without those that are excluded."""
     networks = [ip_network(record.cidr) for record in batch if isinstance(record, Network)]

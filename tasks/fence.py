@@ -41,6 +41,7 @@ SECONDS = 20
 GONE_SECONDS = 5.0
 """How long the kernel may take to end the last of a tool's processes."""
 REMEDY = "run the worker as root, with bubblewrap and nftables (Linux 5.16), or PULSAR_FENCE=off"
+READABLE = "install it where everybody may read it (chmod -R o+rX its directory), or PULSAR_FENCE=off"
 RULES, WAYS, SCRIPT = "rules", "ways", "script"
 ROUTES = Path("/proc/net/route")
 _GATEWAY_FLAG = 0x2
@@ -58,10 +59,7 @@ class Fence:
     def check_start(self, module: str, output: Output) -> None:
         """Raise `FenceMissing` where the program could not be started under the id."""
         if self.uid and (output.returncode == 126 or output.stderr.startswith(("setpriv: ", "bwrap: "))):
-            said = _last(output)
-            raise FenceMissing(
-                f"{module}: it cannot be run behind the fence: {said}", hint="install it where everybody may read it"
-            )
+            raise unable(module, output)
 
     def complaint(self, module: str, aside: Exception | None = None) -> StrayedOutOfScope | None:
         """What is to be said of packets that strayed, or None; `aside` is what else went wrong."""
@@ -74,6 +72,11 @@ class Fence:
             f"{f' ({named})' if named else ''}; the fence stopped them{others}",
             hint="do not trust this tool here: see its log for what it was asked",
         )
+
+
+def unable(module: str, output: Output) -> FenceMissing:
+    """What is to be said of a program that does not run under the id of a fence, and what to do about it."""
+    return FenceMissing(f"{module}: it cannot be run behind the fence: {_last(output)}", hint=READABLE)
 
 
 def network_of(record: Record) -> IPv4Network | IPv6Network | None:

@@ -13,7 +13,7 @@ from footprint.store import Store
 from footprint.store.quarantine import checks_of
 from tasks import nmap
 from tasks.catalogue import catalogue
-from tasks.fence import check_fence
+from tasks.fence import check_fence, fence_around, unable
 from tasks.quarantine import machine
 from tasks.quarantine import remedy as remedy_for
 from tasks.runner import Limits, containment, run, search_path
@@ -56,6 +56,16 @@ def version_of(binary: Binary, work_dir: Path) -> str:
         least = ".".join(str(part) for part in binary.minimum)
         raise ToolTooOld(f"{binary.name}: version {version} is older than {least}", hint=binary.install)
     return version
+
+
+@cache
+def _check_behind_fence(module: str, binary: Binary, work_dir: Path) -> None:
+    """Have a program tell its version as a fenced unit starts it. Raises `FenceMissing` where it cannot."""
+    with fence_around((), (), work_dir) as fence:
+        output = run(Command(binary.version_argv), Limits(INSPECTION_SECONDS, work_dir, uid=fence.uid))
+    fence.check_start(module, output)
+    if not binary.version_pattern.search(output.stdout + output.stderr):
+        raise unable(module, output)
 
 
 def untried_version(binary: Binary, version: str) -> str:
@@ -118,6 +128,7 @@ def _inspect_tool(tool: Tool, settings: Settings, store: Store | None) -> Module
         contained = containment()
         if settings.fence and _is_fenced(tool):
             check_fence(work_dir)
+            _check_behind_fence(tool.name, tool.binary, work_dir)
     except InstallationError as error:
         state = "too_old" if isinstance(error, ToolTooOld) else "missing"
         return _state(tool, None, state, remedy=str(error))

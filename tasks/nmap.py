@@ -20,9 +20,9 @@ from footprint.scope import Scope
 from footprint.text import clean
 from tasks.effort import Effort
 from tasks.nmap_answers import parse
-from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress
+from tasks.nmap_call import NMAP, Aim, aims_of, are_local, asking, family_of, march, progress, recognising
 from tasks.nmap_effort import effort_of
-from tasks.nmap_load import at_rate, load_of_question
+from tasks.nmap_load import at_rate, load_of_question, packets_a_service
 from tasks.nmap_options import NmapOptions, configure, port_count, ports_asked
 from tasks.nmap_scripts import risk_of, running
 from tasks.nmap_xml import read
@@ -40,7 +40,8 @@ def command(batch: Batch, options: NmapOptions) -> Command:
     Targets travel in a file. Raises `InvalidTarget` for a record that is no address.
     """
     aims = aims_of(batch)
-    return asking(aims, _question(batch, aims, options), options)
+    asked = recognising(options, len(batch)) if isinstance(batch[0], Service) else options
+    return asking(aims, _question(batch, aims, asked), asked)
 
 
 def _question(batch: Batch, aims: Sequence[Aim], options: NmapOptions) -> tuple[str, ...]:
@@ -74,7 +75,8 @@ def effort(batch: Batch, options: NmapOptions, scope: Scope) -> Effort:
 
 def load(batch: Batch, options: NmapOptions) -> Load:
     """What a unit sends one destination; an option below what the intensity means wants less."""
-    return load_of_question(batch, port_count(options.ports), options.max_rate)
+    a_service = packets_a_service(options.version_intensity, has_scripts=bool(options.scripts))
+    return load_of_question(batch, port_count(options.ports), options.max_rate, a_service)
 
 
 def degrade(options: NmapOptions, powers: Powers) -> tuple[NmapOptions, Degradation | None]:

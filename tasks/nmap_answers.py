@@ -23,6 +23,7 @@ TARPIT_KEPT = 20
 LIKELY = 90
 """Per cent of certainty under which a guess of an operating system is none."""
 GUESSES_NAMED = 3
+SLOW = "over the host time-out: open, but this host's services are too slow in saying what they are"
 WORDS = {"open|filtered": "without an answer (open or filtered)"}
 """States that nmap says less clearly."""
 
@@ -104,7 +105,7 @@ def _recognised(target: Service, host: SeenHost, protocol: str) -> Iterator[Foun
         yield from about_port(port, subject)
         yield Coverage(subject, Outcome.ANSWERED, "" if port.name else "open, but it does not say what it is")
     elif host.timed_out:
-        yield Coverage(subject, *_judged(host))
+        yield Coverage(subject, Outcome.TIMED_OUT, SLOW)
     elif target.protocol != protocol:
         yield Coverage(subject, Outcome.NOT_LOOKED_AT, f"only {protocol.upper()} ports are asked")
     else:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,11 @@ EVERY_PORT = 65535
 PORTS_AT_ONCE = 16 * EVERY_PORT
 """Ports of one host group: nmap keeps about 120 bytes for each (64 hosts with all ports were 508 MB)."""
 
+VERSION_SECONDS = 60
+"""For the first step of version intensity and each more: what services get until nmap gives their host up."""
+RECOGNISED_AT_ONCE = {2: 1, 3: 20, 4: 30, 5: 40}
+"""How many services nmap asks at once what they are, by timing template (service_scan.cc)."""
+
 NMAP = Binary(
     name="nmap",
     version_argv=("nmap", "--version"),
@@ -32,6 +37,9 @@ NMAP = Binary(
 )
 
 Aim = IPv4Address | IPv6Address
+
+
+Options = TypeVar("Options", bound="Paced")
 
 
 class Paced(BaseModel):
@@ -92,6 +100,17 @@ def _rates(options: Paced, least: int, *, is_local: bool) -> tuple[str, ...]:
     if is_local:
         return ()
     return ("--max-rate", str(options.max_rate), "--min-rate", str(min(options.max_rate, max(options.min_rate, least))))
+
+
+def recognising(options: Options, services: int) -> Options:
+    """Options for a question what so many services are: none may hold the unit, and what it claims, for long.
+
+    Only the wait for answers takes time there: a service that is silent, or drips, for ever took 37 s with version
+    intensity 2, 88 s with 5, 162 s with 7 and 522 s with 9, and so did 8 at once.
+    """
+    rounds = ceil(services / RECOGNISED_AT_ONCE[options.timing])
+    longest = VERSION_SECONDS * (1 + options.version_intensity) * rounds
+    return options.model_copy(update={"host_timeout": min(options.host_timeout, longest)})
 
 
 def march(hosts: int, ports: int, options: Paced, *, is_local: bool) -> tuple[str, ...]:

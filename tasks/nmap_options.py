@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from footprint.budget import INTENSITIES
 from footprint.policy import PortRange
 from tasks.nmap_call import EVERY_PORT, PATIENCE, Paced
+from tasks.nmap_load import affordable
 from tasks.nmap_scripts import TcpScript
 from tasks.tool import Pace
 
@@ -71,8 +72,9 @@ def configure(options: dict[str, Any], pace: Pace) -> NmapOptions:
     chosen = NmapOptions.model_validate(
         {**INTENSITY[pace.intensity]._asdict(), "host_timeout": patience, "ports": pace.ports, **options}
     )
-    update = {"host_timeout": min(chosen.host_timeout, patience), "own_ports": pace.own_ports}
-    return chosen.model_copy(update=update)
+    versions = affordable(chosen.version_intensity, pace.budget, has_scripts=bool(chosen.scripts))
+    patient = {"host_timeout": min(chosen.host_timeout, patience), "version_intensity": versions}
+    return chosen.model_copy(update={**patient, "own_ports": pace.own_ports})
 
 
 def port_count(ports: str) -> int:

@@ -23,9 +23,9 @@ from footprint.records import Finding, Host, Service, Technology
 from footprint.scope import Scope
 from tasks.effort import Effort
 from tasks.nmap_answers import parse_udp
-from tasks.nmap_call import NMAP, PATIENCE, Paced, aims_of, are_local, asking, family_of, march, progress
+from tasks.nmap_call import NMAP, PATIENCE, Paced, aims_of, are_local, asking, family_of, march, progress, recognising
 from tasks.nmap_effort import effort_of
-from tasks.nmap_load import at_rate, load_of_question
+from tasks.nmap_load import affordable, at_rate, load_of_question, packets_a_service
 from tasks.nmap_options import port_count, ports_asked
 from tasks.nmap_scripts import UdpScript, running
 from tasks.tool import Batch, Command, Degradation, Intake, Pace, Powers, Risk, Tool
@@ -82,7 +82,9 @@ def configure(options: dict[str, Any], pace: Pace) -> NmapUdpOptions:
     """Complete the policy's options with what its intensity means here; raises pydantic's `ValidationError`."""
     patience = max(1, int(pace.unit_timeout * PATIENCE))
     chosen = NmapUdpOptions.model_validate({**INTENSITY[pace.intensity]._asdict(), "host_timeout": patience, **options})
-    return chosen.model_copy(update={"host_timeout": min(chosen.host_timeout, patience)})
+    versions = affordable(chosen.version_intensity, pace.budget, has_scripts=bool(chosen.scripts))
+    patient = {"host_timeout": min(chosen.host_timeout, patience), "version_intensity": versions}
+    return chosen.model_copy(update=patient)
 
 
 def command(batch: Batch, options: NmapUdpOptions) -> Command:
@@ -93,7 +95,8 @@ def command(batch: Batch, options: NmapUdpOptions) -> Command:
     aims = aims_of(batch)
     asked, count = _asked_ports(batch, options)
     retries = ("--max-retries", str(options.max_retries))
-    pace = march(len(aims), count, options, is_local=are_local(aims))
+    patient = recognising(options, len(batch)) if isinstance(batch[0], Service) else options
+    pace = march(len(aims), count, patient, is_local=are_local(aims))
     return asking(aims, ("--privileged", "-Pn", "-sU", *asked, *retries, *pace), options)
 
 
@@ -112,7 +115,8 @@ def effort(batch: Batch, options: NmapUdpOptions, scope: Scope) -> Effort:
 
 def load(batch: Batch, options: NmapUdpOptions) -> Load:
     """What a unit sends one destination."""
-    return load_of_question(batch, port_count(options.ports), options.max_rate)
+    a_service = packets_a_service(options.version_intensity, has_scripts=bool(options.scripts))
+    return load_of_question(batch, port_count(options.ports), options.max_rate, a_service)
 
 
 def degrade(options: NmapUdpOptions, powers: Powers) -> tuple[NmapUdpOptions, Degradation | None]:

@@ -50,7 +50,7 @@ class Need:
     """A kind of record that a module takes once others have found it, and what each costs.
 
     `such_as` names the services that it chooses; `at_most` is how many there can be, where that is known. `seconds`
-    are the least for one.
+    are the least for each of many at one destination.
     """
 
     kind: str
@@ -92,7 +92,9 @@ class Step:
 class Preview:
     """What a scan would do. `addresses` are those of a network that would be looked at; `seconds` are the least.
 
-    `totals` and `seconds` are of what is done at once: what follows depends on what is found.
+    The least is what units take by themselves, and what the policy's concurrency, the places of their tools and the
+    budgets of their destinations let them. `totals` and `seconds` are of what is done at once: what follows depends on
+    what is found.
     """
 
     target: str

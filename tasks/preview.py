@@ -10,11 +10,11 @@ import shlex
 import shutil
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from footprint.budget import Allowance, allowance_of
+from footprint.budget import Allowance, allowance_of, destinations
 from footprint.errors import InstallationError, TooHeavy
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Endpoint, Host, Network, Record, Service, subject_of
@@ -23,7 +23,8 @@ from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.store import Store
 from tasks.catalogue import tool_named
-from tasks.effort import Effort, Sends, addresses_left, least_seconds, most_of, sum_of, total
+from tasks.effort import Effort, Sends, addresses_left, most_of, sum_of, total
+from tasks.least_time import Planned, Shared, least_of_one, least_time, planned
 from tasks.pacing import load_of, paced, too_heavy
 from tasks.plan import Amount, File, Need, Preview, Run, Step, When
 from tasks.preview_remarks import left_out, remarks, why_never
@@ -35,6 +36,7 @@ from tasks.unit import command_of, options_of
 SHOWN = 3
 """Units of a module whose commands are shown, and targets of a unit; all of them count."""
 MOST_LEFT_OUT = 100
+LOOPBACK = "127.0.0.1"
 
 
 def preview(
@@ -50,7 +52,7 @@ def preview(
         step, efforts = planner.step(tool)
         steps.append(step)
         units += efforts
-    seconds = least_seconds(units, policy.concurrency)
+    bound = least_time(units, planner.shared)
     return Preview(
         target=subject_of(target),
         kind=target.kind,
@@ -60,8 +62,8 @@ def preview(
         left_out=tuple(islice(left_out(target, scope), MOST_LEFT_OUT)),
         steps=tuple(steps),
         totals=_totals(steps),
-        seconds=seconds,
-        remarks=tuple(remarks(policy, steps, units, seconds)),
+        seconds=bound.seconds,
+        remarks=tuple(remarks(policy, steps, units, bound)),
     )
 
 
@@ -79,16 +81,31 @@ class _Planner:
         """What one destination may be sent."""
         return allowance_of(self.policy, self.settings)
 
-    def step(self, tool: Tool) -> tuple[Step, list[Effort]]:
-        """What a module would do, and the effort of each of its first units."""
+    @property
+    def shared(self) -> Shared:
+        """What its units share."""
+        return Shared(self.policy.concurrency, self.settings.tool_limits, self.allowance)
+
+    @property
+    def is_local(self) -> bool:
+        """True where the scan stays on loopback: there is no budget, and no rate."""
+        roots = self.scope.roots
+        return not any(isinstance(root, DomainName) for root in roots) and not destinations(roots)
+
+    def step(self, tool: Tool) -> tuple[Step, list[Planned]]:
+        """What a module would do, and each of its first units."""
         options = options_of(tool, self.policy, self.settings)
         batches = list(batches_of(tool, self.roots))
         needs = tuple(self._needs(tool, options))
         when = When.AT_ONCE if batches else When.LATER if needs else When.NEVER
-        efforts = [_effort(tool, batch, self._held(tool, batch, options), self.scope) for batch in batches]
+        units = [planned(tool, batch, options, self._held(tool, batch, options), self.scope) for batch in batches]
         unbearable = self._too_heavy(tool, batches, options)
         lacking, options = self._as_installed(tool, options)
-        effort = sum_of(efforts) if efforts else Effort(needs[0].sends if needs else Sends.NOTHING, 0, 0)
+        effort = (
+            sum_of([unit.effort for unit in units])
+            if units
+            else Effort(needs[0].sends if needs else Sends.NOTHING, 0, 0)
+        )
         step = Step(
             module=tool.name,
             risk=tool.risk_of(options),
@@ -102,11 +119,11 @@ class _Planner:
             least=effort.least,
             most=effort.most,
             rate=effort.rate,
-            seconds=least_seconds(efforts, self.policy.concurrency),
+            seconds=least_time(units, self.shared).seconds,
             runs=tuple(self._run(tool, batch, options) for batch in batches[:SHOWN]),
             needs=needs,
         )
-        return step, efforts
+        return step, units
 
     def _run(self, tool: Tool, batch: Batch, options: Any) -> Run:
         held = self._held(tool, batch, options)
@@ -123,7 +140,7 @@ class _Planner:
 
     def _too_heavy(self, tool: Tool, batches: Sequence[Batch], options: Any) -> str:
         """Why no destination can bear the module under this policy; empty where one can."""
-        samples = [(each.record,) for each in self.outline.arrivals if tool.intake_of(each.record)]
+        samples = [(self._placed(each.record),) for each in self.outline.arrivals if tool.intake_of(each.record)]
         loads = [load for batch in (*batches, *samples) if (load := load_of(tool, batch, options))]
         return next((why for load in loads if (why := too_heavy(tool.name, load, self.allowance))), "")
 
@@ -150,9 +167,26 @@ class _Planner:
         for kind, arrivals in taken.items():
             # Whoever takes open ports is not given them again once they are known better.
             chosen = [each for each in arrivals if each.record in OPEN and not _service_of(each.record)] or arrivals
-            yield self._need(kind, chosen, [_effort(tool, (each.record,), options, self.scope) for each in chosen])
+            yield self._need(kind, chosen, [self._one(tool, each.record, options) for each in chosen])
 
-    def _need(self, kind: str, arrivals: Sequence[Arrival], efforts: Sequence[Effort]) -> Need:
+    def _one(self, tool: Tool, sample: Record, options: Any) -> Planned:
+        """One record, as in a unit that is full of such ones: a small unit is not given more than it can use."""
+        one, intake = self._placed(sample), tool.intake_of(sample)
+        full = (one,) * (intake.batch if intake else 1)
+        unit = planned(tool, (one,), options, self._held(tool, full, options), self.scope)
+        if (load := load_of(tool, full, options)) is None:
+            return unit
+        return replace(unit, load=replace(load, packets=load.packets / len(full), least=load.least / len(full)))
+
+    def _placed(self, sample: Record) -> Record:
+        """A sample where such records would be found."""
+        match sample:
+            case Host() | Service() | Endpoint() if self.is_local:
+                return replace(sample, address=LOOPBACK)
+            case _:
+                return sample
+
+    def _need(self, kind: str, arrivals: Sequence[Arrival], ones: Sequence[Planned]) -> Need:
         makers = dict.fromkeys(maker for each in arrivals for maker in each.makers)
         names = dict.fromkeys(filter(None, (_service_of(each.record) for each in arrivals)))
         return Need(
@@ -160,10 +194,10 @@ class _Planner:
             such_as=tuple(names),
             found_by=tuple(makers),
             at_most=self._most_hosts() if kind == Host.kind else None,
-            sends=efforts[0].sends,
-            least=min(each.least for each in efforts),
-            most=most_of(each.most for each in efforts),
-            seconds=min(each.seconds for each in efforts),
+            sends=ones[0].effort.sends,
+            least=min(one.effort.least for one in ones),
+            most=most_of(one.effort.most for one in ones),
+            seconds=min(least_of_one(one, self.allowance) for one in ones),
         )
 
     def _most_hosts(self) -> int | None:
@@ -183,11 +217,6 @@ def batches_of(tool: Tool, roots: Sequence[Record]) -> Iterator[tuple[Record, ..
         keys = list(waiting)
         for start in range(0, len(keys), intake.batch):
             yield tuple(record for key in keys[start : start + intake.batch] for record in waiting[key])
-
-
-def _effort(tool: Tool, batch: Batch, options: Any, scope: Scope) -> Effort:
-    assert tool.effort is not None, tool.name
-    return tool.effort(batch, options, scope)
 
 
 def _version(binary: Binary) -> str:

@@ -8,10 +8,14 @@ from ipaddress import ip_network
 from footprint.policy import ScanPolicy
 from footprint.records import DomainName, Host, Network, Record
 from footprint.scope import Scope
-from tasks.effort import Effort, excluded_by, holes
+from tasks.effort import excluded_by, holes
+from tasks.least_time import Bound, Planned
 from tasks.plan import Step, When
 from tasks.reach import Outline
 from tasks.tool import Tool
+
+SECONDS_TOLD = 1.0
+"""From how long on it is said what sets the time."""
 
 
 def left_out(target: DomainName | Host | Network, scope: Scope) -> Iterator[str]:
@@ -50,11 +54,13 @@ def _plural(kind: type[Record]) -> str:
     return f"{kind.kind.replace('_', ' ')}s".replace("technologys", "technologies")
 
 
-def remarks(policy: ScanPolicy, steps: Sequence[Step], units: Sequence[Effort], seconds: float) -> Iterator[str]:
+def remarks(policy: ScanPolicy, steps: Sequence[Step], units: Sequence[Planned], bound: Bound) -> Iterator[str]:
     """What will not go as the policy asks, and what the preview takes for granted."""
-    if seconds > policy.scan_timeout:
+    if bound.why and bound.seconds >= SECONDS_TOLD:
+        yield f"the time is set by {bound.why}"
+    if bound.seconds > policy.scan_timeout:
         yield (
-            f"it takes {seconds:,.0f} s at least, and is cut short after {policy.scan_timeout:,} s, "
+            f"it takes {bound.seconds:,.0f} s at least, and is cut short after {policy.scan_timeout:,} s, "
             "the policy's scan_timeout"
         )
     longest = max((unit.seconds for unit in units), default=0.0)

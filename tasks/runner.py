@@ -67,6 +67,13 @@ def search_path() -> str:
     return ":".join((*Settings().tools_path, str(CHECKOUT_TOOLS), SYSTEM_PATH, own))
 
 
+def _program_places() -> tuple[Path, ...]:
+    """Where programs are that are not the system's, with what they need: their Python's library, their templates."""
+    settings = Settings()
+    own = (*map(Path, settings.tools_path), CHECKOUT_TOOLS, Path(sys.prefix), Path(sys.base_prefix))
+    return (*own, settings.nuclei_templates) if settings.nuclei_templates else own
+
+
 class _OfPrefectShell(logging.Filter):
     """Drops what prefect-shell says of each start and end of a process: the unit says it in the field's words."""
 
@@ -194,7 +201,7 @@ def _line(command: Command, limits: Limits, contained: Containment | Confinement
 def _around(limits: Limits, contained: Containment) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What goes before `timeout`, and what between it and the program."""
     if limits.uid is not None:
-        return contained_in(limits.work_dir), become(limits.uid)
+        return contained_in(limits.work_dir, _program_places()), become(limits.uid)
     # The program is a child of `timeout`, so without a namespace it needs a signal of its own to die with it.
     inner = _DIES_WITH_PARENT if contained is Containment.PARENT_DEATH else ()
     return _CONTAIN[contained], inner

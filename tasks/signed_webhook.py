@@ -2,7 +2,7 @@
 
 The signature is `Pulsar-Signature: t=SECONDS,v1=HEX`, HEX being HMAC-SHA256 of `SECONDS.BODY` with the webhook's
 secret: a receiver that compares the time with its clock hears nobody's recording, and one that keeps the ids of events
-hears nothing twice.
+hears nothing twice. PULSAR_PROXY is not used: a proxy would look the name up again, and connect to what it finds.
 """
 
 from __future__ import annotations
@@ -74,11 +74,17 @@ async def post(webhook: Webhook, content: Mapping[str, Any], settings: Settings)
     except TimeoutError:
         raise NotDelivered(f"{host}: no answer within {SECONDS:g} s") from None
     except (httpx.HTTPError, OSError) as error:
-        raise NotDelivered(f"{host}: {type(error).__name__}: it cannot be reached") from None
+        raise NotDelivered(f"{host}: {type(error).__name__}: it cannot be reached", hint=_hint(settings)) from None
     if httpx.codes.is_redirect(status):
         raise NotDelivered(f"{host}: answered {status}: redirects are not followed")
     if not httpx.codes.is_success(status):
         raise NotDelivered(f"{host}: answered {status}")
+
+
+def _hint(settings: Settings) -> str:
+    return (
+        "signed webhooks do not go through PULSAR_PROXY: the API's machine connects to them" if settings.proxy else ""
+    )
 
 
 def _headers(webhook: Webhook, body: bytes, number: str, netloc: str) -> dict[str, str]:

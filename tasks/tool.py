@@ -91,13 +91,15 @@ class Output:
 class Pace:
     """What every module maps to its own options: intensity 0-5, seconds a unit may take, ports to look at.
 
-    `own_ports` are ports of loopback that are there only because this scan is: not to be looked at.
+    `own_ports` are ports of loopback that are there only because this scan is: not to be looked at. `budget` is in
+    packets a second for one destination: what cannot be held to a rate is made to fit.
     """
 
     intensity: int
     unit_timeout: int
     ports: str
     own_ports: tuple[int, ...] = ()
+    budget: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,9 +178,9 @@ def _permitted(tool: Tool, batch: Batch, under: Circumstances, account: _Account
     return covered
 
 
-def pace_of(policy: ScanPolicy, own_ports: tuple[int, ...] = ()) -> Pace:
+def pace_of(policy: ScanPolicy, own_ports: tuple[int, ...] = (), budget: float = float("inf")) -> Pace:
     """What a policy says that modules map to their own options."""
-    return Pace(policy.intensity, policy.unit_timeout, policy.ports, own_ports)
+    return Pace(policy.intensity, policy.unit_timeout, policy.ports, own_ports, budget)
 
 
 def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> PulsarError | None:
@@ -208,7 +208,8 @@ def _ask(tool: Tool, batch: Batch, under: Circumstances, account: _Account) -> P
 
 def options_of(tool: Tool, policy: ScanPolicy, settings: Settings) -> Any:
     """What the policy says of this module, completed with what its intensity means."""
-    return tool.configure(policy.modules.get(tool.name, {}), pace_of(policy, settings.own_ports))
+    pace = pace_of(policy, settings.own_ports, allowance_of(policy, settings).packets)
+    return tool.configure(policy.modules.get(tool.name, {}), pace)
 
 
 def _options(tool: Tool, batch: Batch, under: Circumstances) -> Any:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.follower import Follower
 from api.given import FollowerDep, Id, ReaderDep
+from api.other_schedules import OwnId, other_schedule
 from api.paging import Page, PagingDep
 from api.reading import ReadingDep
 from api.routing import router
@@ -23,6 +24,7 @@ from api.schedule_schemas import (
 from api.scheduling import Schedules
 from api.schemas import ScanOut
 from api.writing import WritingDep
+from footprint.platform_facts import OtherSchedule
 from footprint.store.schedule_tables import ScheduleRow
 from footprint.store.schedules import past_of, runs_page, schedule_by_id, schedules_page
 
@@ -39,11 +41,14 @@ SchedulesDep = Annotated[Schedules, Depends(_schedules)]
 
 @schedules.get("/", response_model=Page[ScheduleOut])
 async def list_schedules(paging: PagingDep, reading: ReadingDep, follower: FollowerDep) -> Response:
-    """Schedules, the oldest first. Those that people keep in Prefect alone are not among them."""
+    """Schedules, the oldest first; after them those that people keep in Prefect, with prefect.yaml or in its UI."""
 
     def page(session: Session) -> Page[ScheduleOut]:
         rows, count = schedules_page(session, paging.offset, paging.limit)
-        return paging.of([_shown(session, row, follower) for row in rows], count)
+        before = max(0, paging.offset - count)
+        others = follower.other_schedules[before : before + paging.limit - len(rows)]
+        shown = [_shown(session, row, follower) for row in rows]
+        return paging.of([*shown, *(_other(each, follower) for each in others)], count + len(follower.other_schedules))
 
     return await reading(page)
 
@@ -66,12 +71,12 @@ async def create_schedule(
 @schedules.get("/{schedule_id}/", response_model=ScheduleOut)
 async def read_schedule(schedule_id: Id, reading: ReadingDep, follower: FollowerDep) -> Response:
     """One schedule: when it comes due next, and what came of it."""
-    return await reading(lambda session: _shown(session, schedule_by_id(session, schedule_id), follower))
+    return await reading(lambda session: _found(session, schedule_id, follower))
 
 
 @schedules.patch("/{schedule_id}/")
 async def change_schedule(
-    schedule_id: Id, asked: ScheduleChange, schedules: SchedulesDep, writing: WritingDep, follower: FollowerDep
+    schedule_id: OwnId, asked: ScheduleChange, schedules: SchedulesDep, writing: WritingDep, follower: FollowerDep
 ) -> ScheduleOut:
     """Change how, when or whether it scans; what it scans stays."""
     await schedules.change(schedule_id, asked)
@@ -79,7 +84,7 @@ async def change_schedule(
 
 
 @schedules.delete("/{schedule_id}/", status_code=204)
-async def delete_schedule(schedule_id: Id, schedules: SchedulesDep, reader: ReaderDep) -> None:
+async def delete_schedule(schedule_id: OwnId, schedules: SchedulesDep, reader: ReaderDep) -> None:
     """Remove a schedule, and the runs that Prefect has made for it. Its scans stay."""
     await schedules.delete(schedule_id)
     reader.forget()
@@ -90,7 +95,7 @@ async def pause_schedule(
     schedule_id: Id, schedules: SchedulesDep, writing: WritingDep, follower: FollowerDep
 ) -> ScheduleOut:
     """Let it come due no more, until it is resumed. A scan that runs goes on."""
-    await schedules.change(schedule_id, ScheduleChange(active=False))
+    await _switch(schedule_id, schedules, follower, active=False)
     return await _read(schedule_id, writing, follower)
 
 
@@ -99,13 +104,13 @@ async def resume_schedule(
     schedule_id: Id, schedules: SchedulesDep, writing: WritingDep, follower: FollowerDep
 ) -> ScheduleOut:
     """Have it come due again. One that was deleted in Prefect is made again there."""
-    await schedules.change(schedule_id, ScheduleChange(active=True))
+    await _switch(schedule_id, schedules, follower, active=True)
     return await _read(schedule_id, writing, follower)
 
 
 @schedules.post("/{schedule_id}/run/", status_code=201)
 async def run_schedule(
-    schedule_id: Id, request: Request, response: Response, schedules: SchedulesDep, reader: ReaderDep
+    schedule_id: OwnId, request: Request, response: Response, schedules: SchedulesDep, reader: ReaderDep
 ) -> ScanOut:
     """Scan now, beside its times: answers the scan, of an asset the first root's. 409 while its last run goes on."""
     scan = await schedules.run(schedule_id)
@@ -115,7 +120,7 @@ async def run_schedule(
 
 
 @schedules.get("/{schedule_id}/runs/", response_model=Page[ScheduleRunWithScans])
-async def list_schedule_runs(schedule_id: Id, paging: PagingDep, reading: ReadingDep) -> Response:
+async def list_schedule_runs(schedule_id: OwnId, paging: PagingDep, reading: ReadingDep) -> Response:
     """The times it came due, the last first: what was scanned, and what was skipped and why."""
 
     def page(session: Session) -> Page[ScheduleRunWithScans]:
@@ -128,7 +133,27 @@ async def list_schedule_runs(schedule_id: Id, paging: PagingDep, reading: Readin
 
 async def _read(schedule_id: UUID, writing: WritingDep, follower: Follower) -> ScheduleOut:
     # Read as a change, so that no answer from before it is given again.
-    return await writing(lambda session: _shown(session, schedule_by_id(session, schedule_id), follower))
+    return await writing(lambda session: _found(session, schedule_id, follower))
+
+
+async def _switch(schedule_id: UUID, schedules: Schedules, follower: Follower, *, active: bool) -> None:
+    other = other_schedule(follower, schedule_id)
+    if other is None:
+        await schedules.change(schedule_id, ScheduleChange(active=active))
+    else:
+        await schedules.switch(other, active=active)
+        await follower.ask_after_health()
+
+
+def _found(session: Session, schedule_id: UUID, follower: Follower) -> ScheduleOut:
+    other = other_schedule(follower, schedule_id)
+    if other is not None:
+        return _other(other, follower)
+    return _shown(session, schedule_by_id(session, schedule_id), follower)
+
+
+def _other(other: OtherSchedule, follower: Follower) -> ScheduleOut:
+    return ScheduleOut.of_other(other, away=not follower.health.server)
 
 
 def _shown(session: Session, row: ScheduleRow, follower: Follower) -> ScheduleOut:

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from footprint.journal import UnitTold
 from footprint.scan_facts import ScanSeen, TellingSeen, Trouble, UnitSeen
 from footprint.states import Status
+from footprint.store.closings import closed_upon
 from footprint.store.deliveries import deliveries_of
 from footprint.store.scans import LEASE
 from footprint.store.schedule_tables import ScheduleRow
 from footprint.store.schedule_turns import predecessor
-from footprint.store.tables import ModuleRun, Scan
+from footprint.store.tables import ModuleRun, Scan, now
 from footprint.verdict import UnitStatus
 
 MOST_UNITS = 1000
@@ -44,6 +45,7 @@ def scan_seen(session: Session, scan: Scan) -> ScanSeen:
         units=() if status.is_terminal else _running(session, scan.id),
         troubles=_troubles(session, scan.id) if status.is_terminal else (),
         put_back=scan.waiting,
+        closed=closed_upon(scan, now()),
         schedule=_schedule(session, scan),
         is_queued=predecessor(session, scan) is not None,
         resume_at=scan.resume_at,

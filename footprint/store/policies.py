@@ -77,14 +77,15 @@ def add_policy(session: Session, policy: ScanPolicy) -> KnownPolicy:
     if policy.name == INLINE:
         raise InvalidPolicy.because_of([Fault("name", "is kept for policies that come with a scan")])
     if policy.name in PRESETS:
-        raise _taken("a policy of this name is shipped with Pulsar")
+        raise Conflict("a policy of this name is shipped with Pulsar", hint="take another name: it stays as it is")
     at = now()
     row = PolicyRow(name=policy.name, body=policy.model_dump(mode="json"), created_at=at, updated_at=at)
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError:
-        raise _taken("there is a policy of this name already") from None
+        hint = "take another name, or PUT what the policy is to say from now on"
+        raise Conflict("there is a policy of this name already", hint=hint) from None
     return _known(row)
 
 
@@ -136,7 +137,3 @@ def _refuse_shipped(name: str) -> None:
 
 def _missing() -> NotFound:
     return NotFound("there is no policy of that name", hint="`GET /api/policies/` lists them")
-
-
-def _taken(why: str) -> Conflict:
-    return Conflict(why, hint="take another name, or PUT what the policy is to say from now on")

@@ -99,7 +99,8 @@ def _over_age(group: Sequence[_Ended], keeping: Keeping, at: datetime) -> Iterat
         if keeping.days and scan.ended_at < at - timedelta(days=keeping.days):
             yield scan, f"older than {keeping.days} days"
         elif keeping.scans and place >= keeping.scans:
-            yield scan, f"not among the last {keeping.scans} of its target"
+            newest = "newest" if keeping.scans == 1 else f"{keeping.scans} newest"
+            yield scan, f"older than the {newest} of its target"
 
 
 def _doomed(scan: _Ended, reason: str) -> Doomed:

@@ -127,6 +127,7 @@ def ours(session: Session) -> list[Ours]:
             timing=timing_of(row),
             changed_at=row.changed_at,
             is_gone=row.gone_at is not None,
+            what=what_of(row),
         )
         for row in session.scalars(select(ScheduleRow))
     ]
@@ -144,6 +145,11 @@ def take_over(session: Session, step: TakeOver | Gone) -> None:
     if step.timing is not None:
         row.timing, row.said = step.timing.pack(), as_said(step.timing)
         row.timezone = row.timezone if step.timing.kind == "interval" else step.timing.timezone
+
+
+def what_of(schedule: ScheduleRow) -> str:
+    """What a schedule scans, in a word."""
+    return schedule.target or "asset"
 
 
 def timing_of(schedule: ScheduleRow) -> Timing:

@@ -45,7 +45,7 @@ class Prefect(PrefectGateway):
         if self.is_away:
             raise PrefectUnavailable("Prefect cannot be reached")
 
-    async def put_schedule(self, schedule_id: UUID, timing: Timing, *, active: bool) -> tuple[UUID, UUID]:
+    async def put_schedule(self, schedule_id: UUID, timing: Timing, *, active: bool, what: str) -> tuple[UUID, UUID]:
         """Make or change one."""
         self._answer()
         known = next((seen for seen in self.there.values() if seen.ours == schedule_id), None)
@@ -182,7 +182,7 @@ async def test_what_prefect_lost_is_made_again_and_what_nobody_knows_is_removed(
     with opened.write() as session:
         schedule_by_id(session, made).deployment_id = uuid4()
     prefect.there.clear()
-    await prefect.put_schedule(uuid4(), Timing("cron", "0 3 * * *", "UTC"), active=True)
+    await prefect.put_schedule(uuid4(), Timing("cron", "0 3 * * *", "UTC"), active=True, what="")
     prefect.is_away = True
     assert await _mend(opened, prefect, schedules), "and tries again, without hindering the follower"
     prefect.is_away = False

@@ -67,6 +67,12 @@ def test_the_platform_is_asked_and_nothing_is_started(server: StandIn) -> None:
     assert "At once: 4,096 packets or more that the target may notice; 1 min 30 s at least" in out
 
 
+def test_time_that_is_none_is_not_told(server: StandIn) -> None:
+    server.answers[PATH] = (200, {**SAID, "seconds": 0.4})
+    out = pulsar("scan", "127.0.0.0/20", "--dry-run").stdout
+    assert "At once: 4,096 packets or more that the target may notice, before what is found." in " ".join(out.split())
+
+
 def test_json_is_what_the_platform_said(server: StandIn) -> None:
     server.answers[PATH] = (200, SAID)
     result = pulsar("scan", "127.0.0.0/20", "--dry-run", "--json")

@@ -293,6 +293,7 @@ def test_a_terminal_gets_a_live_bar(server: StandIn) -> None:
     [
         (nmap_at(41), "nmap 2 of 8 units, 41 %"),
         (nmap_at(41, units=1, done=0, failed=0, detail="versions"), "nmap 41 % (versions)"),
+        (nmap_at(41) | {"waiting": "its window has closed"}, "nmap 2 of 8 units, 41 %; its window has closed"),
         (nmap_at(41, running=0), "preparing the next step"),
         (scan("RETRY"), "waiting for another try"),
         (scan("RETRY", waiting="window opens at ten"), "window opens at ten"),

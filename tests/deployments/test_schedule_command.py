@@ -74,6 +74,19 @@ def test_schedules_are_listed_with_what_came_of_them(server: StandIn) -> None:
     assert len(json.loads(pulsar("schedule", "list", "--json").stdout)) == 2
 
 
+def test_one_that_is_kept_in_prefect_says_so_and_where(server: StandIn) -> None:
+    kept = {"origin": "prefect", "deployment": "dispatch_scan/pulsar", "slug": "nightly", "overlap": None}
+    server.rows["schedules"] = [_schedule(frequency=None, cron="0 3 * * *", **kept)]
+    listed = pulsar("schedule", "list")
+    assert "Prefect: dispatch_scan/pulsar, nightly" in listed.stdout
+    assert "prefect.yaml" in listed.stderr
+    server.answers["GET", PATH] = (200, _schedule(target=None, **kept))
+    shown = pulsar("schedule", "show", ID)
+    assert (shown.exit_code, "Prefect: dispatch_scan/pulsar, nightly" in shown.stdout) == (0, True)
+    assert "prefect deploy --all" in shown.stderr
+    assert [path for _, path, _ in _asked(server) if path.endswith("/runs/")] == []
+
+
 def test_one_is_shown_with_its_last_times(server: StandIn) -> None:
     server.answers["GET", PATH] = (200, _schedule(state="paused", next_runs=[], skipped=1, prefect_away=True))
     runs = [{"due_at": None, "came_at": "2027-02-28T02:00:00Z", "outcome": "skipped", "reason": "the last goes on"}]

@@ -54,7 +54,7 @@ def _scans(platform: Running, schedule: Schedule) -> list[Scan]:
 def _in_prefect(platform: Running, schedule: Schedule) -> list[dict[str, Any]]:
     """Its schedules of the deployment: one, or none."""
     deployment = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()
-    return [there for there in deployment["schedules"] if there["slug"] == f"pulsar-{schedule['id']}"]
+    return [there for there in deployment["schedules"] if (there["slug"] or "").endswith(schedule["id"])]
 
 
 def _path(platform: Running, schedule: Schedule) -> str:
@@ -78,6 +78,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
     try:
         (there,) = _in_prefect(platform, made)
         assert (there["id"], there["parameters"]) == (made["prefect_id"], {"schedule_id": made["id"]})
+        assert there["slug"] == f"pulsar-asset-{made['id']}"
         with Listeners([Place(root, 2001, SSH) for root in roots]) as listeners:
             _until(lambda: len(_scans(platform, made)) == len(roots))
             scans = [platform.finish(scan) for scan in _scans(platform, made)]
@@ -90,6 +91,7 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
         (scan,) = (scan for scan in scans if scan["task_id"] == time_due["task_id"])
         run = platform.prefect.get(f"/flow_runs/{scan['task_id']}").json()
         assert (run["auto_scheduled"], run["created_by"]["id"]) == (True, made["prefect_id"])
+        assert run["name"] == f"{scan['target']} quick", "the Prefect UI shows what it scans"
         shown = _read(platform, made)
         assert shown["last_scan"]["id"] in time_due["scans"]
         assert [datetime.fromisoformat(due) for due in shown["next_runs"]] == _due(platform, made)[:5]
@@ -115,6 +117,40 @@ def test_a_schedule_scans_each_root_and_what_is_done_to_it_in_prefect_is_seen(pl
     assert (_in_prefect(platform, made), _due(platform, made)) == ([], [])
     assert platform.api.get(f"/api/schedules/{made['id']}/").status_code == 404
     assert platform.read(scan)["schedule"] == made["id"]
+
+
+def test_one_that_is_kept_in_git_is_listed_paused_and_resumed_and_keeps_what_it_says(platform: Running) -> None:
+    deployment = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()
+    path, said = f"/deployments/{deployment['id']}/schedules", {"target": "127.0.75.35", "policy": "quick"}
+    cron = {"cron": "0 3 1 1 *", "timezone": "Europe/Berlin"}
+    made = platform.prefect.post(path, json=[{"schedule": cron, "active": True, "slug": "yearly", "parameters": said}])
+    (there,) = made.raise_for_status().json()
+
+    def listed() -> Schedule | None:
+        found = platform.api.get("/api/schedules/").json()["results"]
+        return next((one for one in found if one["id"] == there["id"]), None)
+
+    def in_prefect() -> dict[str, Any]:
+        schedules = platform.prefect.get("/deployments/name/dispatch_scan/pulsar").json()["schedules"]
+        return next(one for one in schedules if one["id"] == there["id"])
+
+    try:
+        shown = _until(listed)
+        assert said.items() <= shown.items()
+        assert (shown["origin"], shown["slug"], shown["state"], shown["cron"]) == (
+            "prefect", "yearly", "active", "0 3 1 1 *",
+        )  # fmt: skip
+        own = f"/api/schedules/{there['id']}/"
+        assert platform.api.delete(own).status_code == 409
+        for verb, active in (("pause", False), ("resume", True)):
+            state = platform.api.post(f"{own}{verb}/").raise_for_status().json()["state"]
+            now = in_prefect()
+            assert (state == "active", now["active"], now["parameters"], now["schedule"]["cron"]) == (
+                active, active, said, "0 3 1 1 *",
+            )  # fmt: skip
+    finally:
+        platform.prefect.delete(f"{path}/{there['id']}").raise_for_status()
+    assert _until(lambda: listed() is None)
 
 
 def test_a_run_waits_in_the_queue_until_the_last_has_ended(platform: Running) -> None:

@@ -37,7 +37,7 @@ BUDGET = 250
 POLICY: dict[str, Any] = {
     "name": "careful",
     "modules": {"nmap_discovery": {}, "nmap": {}, "http_probe": {}, "tls": {}, "ssh_audit": {}, "service_checks": {}},
-    "ports": "1-600,6379,8080,8443,11211",
+    "ports": "1-250,443,465,587,993,6379,8080,8443,11211",
     "intensity": 2,
     "budget": BUDGET,
     "concurrency": 8,

@@ -21,9 +21,9 @@ API, PREFECT = "http://127.0.0.1:8000", "http://127.0.0.1:4200/api"
 """Where they are in a namespace that is nobody else's."""
 SCAN_SECONDS = 600.0
 LISTS = ("domains", "hosts", "services", "findings", "technologies", "certificates", "web-pages", "dns-records")
-OF_THE_LOOK = ("first_seen", "last_seen", "seen_at", "created_at", "updated_at", "scan", "scan_id")
-PASSING = re.compile(r" \(\d+ %\)|uptime \d+ seconds")
-"""What differs from scan to scan although the same was found: dates, how sure a guess is, how long a server has run."""
+OF_THE_LOOK = ("first_seen", "last_seen", "os")
+"""What differs from scan to scan although the same was found: dates, and a guess at a system from a single try."""
+PASSING = re.compile(r"uptime \d+ seconds")
 Scan = dict[str, Any]
 
 

@@ -111,7 +111,7 @@ class Watched:
         """The schedules of the deployment that are this one: one, or none."""
         deployment = self.prefect.get("/deployments/name/dispatch_scan/pulsar").raise_for_status().json()
         schedules: list[dict[str, Any]] = deployment["schedules"]
-        return [one for one in schedules if one["slug"] == f"pulsar-{schedule['id']}"]
+        return [one for one in schedules if (one["slug"] or "").endswith(schedule["id"])]
 
     def due_in_prefect(self, schedule: Schedule) -> list[str]:
         """When the runs that Prefect has made ahead for it are to begin, the next first."""

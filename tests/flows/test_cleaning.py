@@ -95,7 +95,8 @@ def test_what_is_said_is_what_is_deleted(settings: Settings, store: Store) -> No
     assert plan.runs == (maintenance, of_nobody)
     lines = plan.lines(NOW)
     assert lines[0].startswith(
-        f"scan {scans[0].id} of example.test, mine, SUCCESS, ended 72 h 0 min ago: not among the"
+        f"scan {scans[0].id} of example.test, mine, SUCCESS, ended 72 h 0 min ago:"
+        " older than the newest of its target; 1 sighting, "
     )
     assert lines[2] == f"{scans[0].id} in work: directory of a scan that is over, 77 bytes"
     assert lines[3].startswith("scans: 2; leftovers: 1; runs without a scan in Prefect: 2; bytes: ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +115,40 @@ def test_scans_of_other_roots_wait_for_the_api_where_prefect_is_away(
     with here.store.read() as session:
         assert len(without_run(session, timedelta(0))) == 1
     assert isinstance(_begin(task), Begun)
+
+
+def test_a_run_that_a_schedule_made_is_called_by_what_it_scans(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, named = uuid4(), []
+    assert begin_scheduled(task, _schedule(here)) is None
+    scan = _begin(task)
+
+    @contextmanager
+    def client(**_options: object) -> Iterator[Any]:
+        yield SimpleNamespace(set_flow_run_name=lambda run, name: named.append((run, name)))
+
+    monkeypatch.setattr(scheduled, "get_client", client)
+    for name, by_schedule in (("brave-otter", True), ("127.0.0.1 quick", True), ("brave-otter", False)):
+        run = SimpleNamespace(id=task, name=name, auto_scheduled=by_schedule)
+        monkeypatch.setattr(FlowRunContext, "get", lambda run=run: SimpleNamespace(flow_run=run))
+        scheduled.name_run(scan)
+    assert named == [(task, "127.0.0.1 quick")]
+
+
+def test_a_run_keeps_its_name_where_prefect_is_away(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(**_options: object) -> None:
+        raise httpx.ConnectError("nobody is there")
+
+    task = uuid4()
+    assert begin_scheduled(task, _schedule(here)) is None
+    monkeypatch.setattr(scheduled, "get_client", away)
+    run = SimpleNamespace(id=task, name="brave-otter", auto_scheduled=True)
+    monkeypatch.setattr(FlowRunContext, "get", lambda: SimpleNamespace(flow_run=run))
+    scheduled.name_run(_begin(task))
+    assert "keeps its name: ConnectError" in caplog.text
 
 
 def test_a_run_without_parameters_is_known_by_the_schedule_that_made_it(

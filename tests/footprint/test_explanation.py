@@ -218,9 +218,26 @@ def test_many_reasons_of_failure_are_counted() -> None:
 def test_a_scan_that_was_put_back_says_what_it_waits_for_and_until_when() -> None:
     waiting = scan(Status.RETRY, put_back="its time window is closed", resume_at=NOW + timedelta(hours=8))
     said = cause("put_back", scan=waiting)
-    assert said.detail == "its time window is closed; it goes on from 2026-03-01 20:00 UTC on"
+    assert said.detail == "its time window is closed; it goes on from 2026-03-01 20:00 UTC on, in 8 h 0 min"
+    window = replace(waiting, put_back="window opens at 2026-03-01 20:00:00 UTC", resume_at=None)
+    later = run(due=NOW + timedelta(hours=8, seconds=1))
+    assert cause("put_back", scan=window, run=later).detail == f"{window.put_back}, in 8 h 0 min"
+    assert codes(scan=window, run=later) == ["put_back"], "the same moment is told once"
     assert found(scan=waiting).causes[0] == said
+    leaving = run("RUNNING", "Running", since=ago(40), due=ago(40))
+    assert codes(scan=waiting, run=leaving) == ["put_back"], "its flow is about to tell Prefect"
+    late = replace(window, resume_at=ago(1))
+    assert codes(scan=late, run=later) == ["scheduled_later"], "its time has come, and its run is for later"
     assert "put_back" not in codes(scan=replace(waiting, resume_at=ago(1)))
+
+
+def test_a_scan_that_runs_and_whose_window_has_closed_says_so_before_its_units() -> None:
+    unit = UnitSeen("nmap", 1, 8, 40, ago(10))
+    closed = scan(Status.STARTED, closed="its window has closed; window opens at ten", units=(unit,), unit_timeout=60)
+    running = run("RUNNING", "Running")
+    assert cause("window_closed", scan=closed, run=running).detail == closed.closed
+    assert codes(scan=closed, run=running) == ["window_closed", "unit_running"]
+    assert codes(scan=replace(closed, closed=None), run=running) == ["unit_running"]
 
 
 def test_a_scan_whose_units_wait_for_another_says_who_has_what() -> None:

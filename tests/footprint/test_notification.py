@@ -110,6 +110,26 @@ def test_a_message_has_counts_the_first_lines_and_links() -> None:
     ]
 
 
+def test_a_certificate_has_one_line_however_many_services_and_names_show_it() -> None:
+    places = ("127.0.0.5:443/tcp", "www.example.test@127.0.0.5:443/tcp", "example.test@127.0.0.6:443/tcp")
+    renewed = [
+        Difference(Change.CHANGED, Certificate(place, "cd" * 32), (Step("fingerprint", "ab" * 32, "cd" * 32),))
+        for place in (*places, "www.example.test@[::1]:443/tcp")
+    ]
+    by_address = [Difference(Change.NEW, Certificate(f"127.0.0.{number}:25/tcp", "ef" * 32)) for number in (7, 8)]
+    other = Difference(Change.CHANGED, Certificate(places[0], "cd" * 32), (Step("key", "RSA 2048", "EC 256"),))
+    gone = Difference(Change.GONE, Certificate(places[2], "cd" * 32))
+    said = of_changes(END, [*by_address, *renewed, other, gone], is_first=False)
+    assert said.lines == (
+        "+ new certificate 127.0.0.7:25/tcp efefefefefef… (2 services)",
+        "~ changed certificate 127.0.0.5:443/tcp cdcdcdcdcdcd… (3 services, 2 names): "
+        "fingerprint abababababab… → cdcdcdcdcdcd…",
+        "~ changed certificate 127.0.0.5:443/tcp cdcdcdcdcdcd…: key RSA 2048 → EC 256",
+        "- gone certificate example.test@127.0.0.6:443/tcp cdcdcdcdcdcd…",
+    )
+    assert said.changed == {"new": 2, "changed": 5, "gone": 1}, "the counts are those of the differences"
+
+
 def test_digests_and_times_are_short_for_people() -> None:
     digest = "0123456789abcdef" * 4
     assert brief(f"certificate {digest}: not_after 2027-01-01T09:30:59+00:00") == (

@@ -64,7 +64,11 @@ def test_the_last_ones_of_a_target_are_kept_by_number(store: Store) -> None:
     assert doomed(store, Keeping(0, 2)) == [scan.id for scan in scans[:3]]
     with store.read() as session:
         (first, *_) = doomed_scans(session, Keeping(0, 2), NOW)
-    assert first.reason == "not among the last 2 of its target"
+    assert first.reason == "older than the 2 newest of its target"
+    with store.read() as session:
+        assert {scan.reason for scan in doomed_scans(session, Keeping(0, 1), NOW)} == {
+            "older than the newest of its target"
+        }
     assert (first.records, first.bytes > 300, first.ended_at) == (3, True, NOW - timedelta(days=9))
 
 

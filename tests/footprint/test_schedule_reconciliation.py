@@ -16,7 +16,14 @@ LOOKED_AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DEPLOYMENT, OURS, THEIRS = uuid4(), uuid4(), uuid4()
 TIMING, EDITED = Timing("cron", "0 3 * * *", "UTC"), Timing("cron", "0 4 * * *", "Europe/Berlin")
 ROW = Ours(
-    OURS, THEIRS, DEPLOYMENT, active=True, timing=TIMING, changed_at=LOOKED_AT - timedelta(days=1), is_gone=False
+    OURS,
+    THEIRS,
+    DEPLOYMENT,
+    active=True,
+    timing=TIMING,
+    changed_at=LOOKED_AT - timedelta(days=1),
+    is_gone=False,
+    what="example.com",
 )
 SEEN = ScheduleSeen(THEIRS, OURS, active=True, timing=TIMING)
 
@@ -49,13 +56,13 @@ def test_one_that_lost_its_parameters_is_given_them_again_as_it_is_there() -> No
     edited = replace(SEEN, active=False, timing=EDITED, is_whole=False)
     assert _steps([ROW], [edited]) == [
         TakeOver(OURS, THEIRS, active=False, timing=EDITED),
-        Remake(OURS, EDITED, active=False),
+        Remake(OURS, EDITED, active=False, what="example.com"),
     ]
 
 
 def test_one_that_was_deleted_there_is_gone_and_one_that_prefect_lost_is_made_again() -> None:
     assert _steps([ROW], []) == [Gone(OURS)]
-    assert _steps([ROW], [], deployment=uuid4()) == [Remake(OURS, TIMING, active=True)]
+    assert _steps([ROW], [], deployment=uuid4()) == [Remake(OURS, TIMING, active=True, what="example.com")]
     for deployment in (DEPLOYMENT, uuid4()):
         assert _steps([replace(ROW, is_gone=True)], [], deployment) == []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from footprint.text import clean
+from footprint.text import clean, counted
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,7 @@ def test_every_code_point_can_be_stored() -> None:
     kept = clean(everything, 10_000_000)
     assert kept.encode().decode() == kept
     assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in kept)
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "name") for number in (0, 1, 2)] == ["0 names", "1 name", "2 names"]

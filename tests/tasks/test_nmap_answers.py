@@ -121,6 +121,8 @@ def test_a_host_that_nmap_was_not_given_was_not_looked_at() -> None:
 def test_a_service_whose_host_timed_out_timed_out() -> None:
     found = _parse(_recorded("host_timed_out"), [Service("10.99.0.2", 22)])
     assert _coverage(found) == {"10.99.0.2:22/tcp": Outcome.TIMED_OUT}
+    (said,) = [one for one in found if isinstance(one, Coverage)]
+    assert "too slow in saying what they are" in said.note
 
 
 def test_udp_is_not_said_to_be_closed() -> None:

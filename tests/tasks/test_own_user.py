@@ -54,6 +54,36 @@ def test_it_reads_and_writes_its_directory_and_nothing_of_ours(limits: Limits, t
     assert list(limits.work_dir.iterdir()) == []
 
 
+def test_programs_below_a_closed_directory_are_shown_and_nothing_else_that_is_there(
+    limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    program, secret = closed / "deep" / "er" / "bin" / "hello", closed / "deep" / "secret"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    secret.write_text("secret")
+    (closed / "link").symlink_to(program.parent)
+    closed.chmod(0o700)
+    assert "Permission denied" in run(_script(f"{program}"), limits).stderr
+    monkeypatch.setenv("PULSAR_TOOLS_PATH", f"{closed / 'link'},{tmp_path / 'nowhere'}")
+    output = run(_script(f"{program}; {closed}/link/hello; cat {secret}; touch {program.parent}/x {closed}/x"), limits)
+    assert output.stdout == "hello\nhello\n"
+    assert output.stderr.count("No such file") == output.stderr.count("Permission denied") == 1, output.stderr
+    assert output.stderr.count("Read-only file system") == 1, output.stderr
+    assert sorted(path.name for path in closed.iterdir()) == ["deep", "link"]
+
+
+def test_a_program_whose_own_directory_is_closed_stays_so(
+    limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own := tmp_path / "own").mkdir()
+    (own / "hello").write_text("")
+    own.chmod(0o700)
+    monkeypatch.setenv("PULSAR_TOOLS_PATH", str(own))
+    assert "Permission denied" in run(_script(f"cat {own}/hello"), limits).stderr
+
+
 def test_the_environment_holds_nothing_of_ours(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "secret")
     names = {line.partition("=")[0] for line in run(Command(("env",)), limits).stdout.splitlines()}

@@ -19,7 +19,7 @@ from footprint.seeds import seeds
 from footprint.settings import Settings
 from footprint.target import parse_target
 from tasks.catalogue import catalogue
-from tasks.effort import Effort, Sends, addresses_left, least_seconds
+from tasks.effort import Sends, addresses_left
 from tasks.plan import Preview, Step, When
 from tasks.preview import batches_of, preview
 from tests.tasks.forbidding import nothing_sent
@@ -192,14 +192,6 @@ def test_time_that_does_not_suffice_is_said(settings: Settings) -> None:
     planned = _planned(settings, "93.184.208.0/20", policy)
     assert planned.seconds > 4096 * 30 * 2 / 10
     assert len([remark for remark in planned.remarks if "timeout" in remark]) == 2
-
-
-def test_units_side_by_side_take_as_long_as_the_longest_or_as_their_share() -> None:
-    units = [Effort(Sends.PACKETS, 100, 100, rate=10)] * 4
-    assert least_seconds(units, 1) == 40
-    assert least_seconds(units, 2) == 20
-    assert least_seconds(units, 64) == 10
-    assert least_seconds([Effort(Sends.PACKETS, 100, None, waits=3)], 1) == 3
 
 
 @pytest.mark.parametrize(

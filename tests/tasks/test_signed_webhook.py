@@ -183,6 +183,20 @@ def test_addresses_inside_are_refused(address: str) -> None:
     assert resolved(["8.8.8.8", address], (), is_encrypted=True)[0] is None
 
 
+async def test_a_webhook_goes_to_its_checked_address_and_not_through_the_proxy(receiver: HttpReceiver) -> None:
+    with http_receiver() as proxy:
+        settings = HERE.model_copy(update={"proxy": proxy.url})
+        await send(receiver.url, settings=settings)
+        assert (len(receiver.came), proxy.came) == (1, [])
+        with pytest.raises(NotDelivered, match="cannot be reached") as error:
+            await send(f"http://127.0.0.1:{free_port()}/", settings=settings)
+        assert "PULSAR_PROXY" in error.value.hint
+        assert proxy.came == []
+    with pytest.raises(NotDelivered) as plain:
+        await send(f"http://127.0.0.1:{free_port()}/")
+    assert plain.value.hint == ""
+
+
 def test_public_addresses_are_sent_to_over_https_only() -> None:
     assert refusal("8.8.8.8", (), is_encrypted=True) == ""
     assert refusal("8.8.8.8", HERE.notify_allow, is_encrypted=False) == "only https goes there"
